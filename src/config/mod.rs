@@ -1,0 +1,556 @@
+//! The checked settings: what `gateway.toml` means, in types in which the wrong thing cannot be
+//! written.
+
+mod pattern;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::header::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+pub use pattern::{HostPattern, PathPattern, Segment};
+
+use crate::secret::Secret;
+
+/// Everything the gateway was told, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Addresses and the site's own name.
+    pub listen: Listen,
+    /// The certificate that clients see.
+    pub tls: Tls,
+    /// Where users, sessions and keys are kept.
+    pub store: StoreUrl,
+    /// Lifetimes and the refresh style.
+    pub session: Session,
+    /// Names and attributes of our cookies.
+    pub cookies: Cookies,
+    /// How tokens are signed.
+    pub token: Tokens,
+    /// Our own endpoints and the fields of a login.
+    pub login: Login,
+    /// How passwords are hashed and what is accepted as one.
+    pub password: Password,
+    /// What proves that a cookie-borne request was meant.
+    pub csrf: Csrf,
+    /// How often strangers may guess.
+    pub attempts: Attempts,
+    /// What one connection or request may cost.
+    pub limits: Limits,
+    /// The applications behind us.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// What is logged and where.
+    pub log: Log,
+}
+
+/// `[listen]`
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// The TLS listener.
+    pub https: Option<SocketAddr>,
+    /// Answers only with the way to https.
+    pub http: Option<SocketAddr>,
+    /// Health, readiness and metrics; never on the public listener.
+    pub admin: Option<SocketAddr>,
+    /// The whole gateway without TLS, on loopback only, for development.
+    pub dev_http: Option<SocketAddr>,
+    /// The site's own name: issuer, links, "same origin".
+    pub public_url: Origin,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed. Empty: nobody's.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Runtimes that serve requests, one per core. Default: the number of cores.
+    pub cores: NonZeroUsize,
+    /// How long running requests may go on after the signal to stop.
+    pub drain_timeout: Duration,
+}
+
+/// A whole origin (RFC 6454): scheme, host and port. Compared whole, never by part.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Whether the scheme is https (else http).
+    pub https: bool,
+    /// Lower case, without a trailing dot; IPv6 in brackets.
+    pub host: String,
+    /// Never absent: the scheme's default when the text had none.
+    pub port: u16,
+}
+
+impl Origin {
+    /// Parses `scheme://host[:port]`, with at most a `/` behind it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (https, rest) = match text.split_once("://")? {
+            (scheme, rest) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            (scheme, rest) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            _ => return None,
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = split_host_port(rest)?;
+        let port = port.unwrap_or(if https { 443 } else { 80 });
+        Some(Self { https, host, port })
+    }
+
+    /// As a browser writes it into an `Origin` field: no default port.
+    pub fn ascii(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority())
+    }
+
+    /// `host[:port]`, no default port.
+    pub fn authority(&self) -> String {
+        if self.port == if self.https { 443 } else { 80 } {
+            self.host.clone()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Splits and canonicalises `host[:port]`: lower case, one trailing dot dropped, only characters
+/// that a host name or an address may have. `None` for all else.
+pub fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = if let Some(inner) = text.strip_prefix('[') {
+        let (address, rest) = inner.split_once(']')?;
+        let address: std::net::Ipv6Addr = address.parse().ok()?;
+        let port = match rest {
+            "" => None,
+            rest => Some(rest.strip_prefix(':')?),
+        };
+        (format!("[{address}]"), port)
+    } else {
+        let (host, port) = match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if host.is_empty() || host.len() > 253 || !host.bytes().all(fine) || host.contains("..") {
+            return None;
+        }
+        (host.to_ascii_lowercase(), port)
+    };
+    let port = match port {
+        None => None,
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().ok()?)
+        }
+        Some(_) => return None,
+    };
+    Some((host, port))
+}
+
+/// `[tls]`
+#[derive(Debug, Clone)]
+pub enum Tls {
+    /// A certificate for `localhost` is made in this folder when it is missing.
+    Development {
+        /// Usually `certs`.
+        folder: PathBuf,
+    },
+    /// The operator's own.
+    Files {
+        /// PEM, the leaf first.
+        certificate: PathBuf,
+        /// PEM, PKCS#8, SEC1 or PKCS#1.
+        key: PathBuf,
+    },
+}
+
+/// `[store] url`
+#[derive(Debug, Clone)]
+pub enum StoreUrl {
+    /// One file, for one gateway.
+    Sqlite(PathBuf),
+    /// For many replicas. The URL may hold a password.
+    Postgres(Secret<String>),
+}
+
+/// `[session]`
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Life of an access token, before the jitter shortens it.
+    pub access_ttl: Duration,
+    /// Absolute life of a session from its login on.
+    pub refresh_ttl: Duration,
+    /// A session that was not refreshed for this long has ended.
+    pub idle_ttl: Duration,
+    /// How long after a rotation its predecessor is answered with the same successor.
+    pub reuse_grace: Duration,
+    /// Whether a refresh spends its token. Off only for clients that cannot replace it.
+    pub rotate: bool,
+    /// Who refreshes.
+    pub refresh: RefreshStyle,
+    /// Up to this share (in percent) of `access_ttl` is taken off at random, so that expiries
+    /// spread.
+    pub jitter_percent: u8,
+}
+
+/// `session.refresh`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshStyle {
+    /// The gateway refreshes in passing; clients need to know nothing.
+    Silent,
+    /// Only `POST <base>/refresh` does.
+    Explicit,
+}
+
+/// `[cookies]`
+#[derive(Debug, Clone)]
+pub struct Cookies {
+    /// The access cookie's whole name, prefix included.
+    pub access: String,
+    /// The refresh cookie's whole name, prefix included.
+    pub refresh: String,
+    /// `Path` of the refresh cookie: `/` or the base path.
+    pub refresh_path: String,
+    /// Shares one login among the hosts below it.
+    pub domain: Option<String>,
+    /// `SameSite`.
+    pub same_site: SameSite,
+    /// `Secure`; off only on the plain development listener.
+    pub secure: bool,
+}
+
+/// `cookies.same_site`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// Sent with navigations from elsewhere too.
+    Lax,
+    /// Sent with nothing from elsewhere.
+    Strict,
+    /// Always sent; for apps inside foreign frames.
+    None,
+}
+
+/// `[token]`
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// `iss`. Default: `public_url`.
+    pub issuer: String,
+    /// `aud` of access tokens. Default: `public_url`.
+    pub audience: String,
+    /// How access tokens are signed. Refresh tokens are always HMAC: only we verify them.
+    pub algorithm: Algorithm,
+    /// Where the master secret comes from.
+    pub keys: KeySource,
+    /// A new key is made when the newest is older than this.
+    pub rotate_every: Duration,
+    /// `sub` only, or also `name` and `email` (they are put into the token only when a configured
+    /// upstream asks for them, for the identity headers come from the token).
+    pub profile_claims: bool,
+}
+
+/// A signature algorithm (RFC 7518 section 3.1, RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    Hs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+/// `token.keys`
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// Made on first start, kept in the store, rotated.
+    Store,
+    /// One master secret from a file or an environment variable; the operator rotates it.
+    Fixed(Secret<Vec<u8>>),
+}
+
+/// `[login]`
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Base path of our endpoints, canonical, without a trailing slash. Default `/auth`.
+    pub base: String,
+    /// Field of the login body that names the account.
+    pub identifier_field: String,
+    /// Field of the login body that holds the secret.
+    pub secret_field: String,
+    /// How names are compared.
+    pub case: NameCase,
+    /// Hosts other than the request's own to which a login may lead back.
+    pub return_hosts: Vec<String>,
+    /// The name that the login page shows.
+    pub site_name: String,
+}
+
+/// `login.case`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameCase {
+    /// `Ada` and `ada` are one account.
+    Fold,
+    /// They are two.
+    Exact,
+}
+
+/// `[password]`
+#[derive(Debug, Clone)]
+pub struct Password {
+    /// Argon2id memory, KiB.
+    pub memory_kib: u32,
+    /// Argon2id passes.
+    pub iterations: u32,
+    /// Argon2id lanes.
+    pub parallelism: u32,
+    /// Threads that hash. Memory used is at most this times `memory_kib`.
+    pub threads: NonZeroUsize,
+    /// Logins that may wait for a thread; beyond it 503.
+    pub queue: usize,
+    /// How long a login may wait for a thread; beyond it 503.
+    pub wait: Duration,
+    /// Fewest characters of a new secret.
+    pub min_length: usize,
+    /// Most bytes of any secret, new or presented.
+    pub max_length: usize,
+}
+
+/// `[csrf]`
+#[derive(Debug, Clone)]
+pub struct Csrf {
+    /// Signals that count, any one of them.
+    pub signals: Vec<CsrfSignal>,
+    /// Foreign origins that may send cookie-borne requests.
+    pub allowed_origins: Vec<Origin>,
+    /// Whether the custom header outweighs a foreign `Origin`.
+    pub header_suffices: bool,
+    /// Whether a request that carries no signal at all passes.
+    pub unmarked_passes: bool,
+    /// Whether safe methods need a signal too.
+    pub safe_methods: bool,
+    /// 403, or 401 for sites that promise so.
+    pub status: http::StatusCode,
+}
+
+/// One proof that a cookie-borne request was meant by our own pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CsrfSignal {
+    /// `Origin` equal to the origin of this request's host, or allow-listed.
+    Origin,
+    /// `Sec-Fetch-Site: same-origin`.
+    FetchSite,
+    /// A custom header with its exact value, which a foreign page cannot set without a preflight.
+    Header {
+        /// Usually `x-requested-with`.
+        name: HeaderName,
+        /// Compared byte for byte.
+        value: HeaderValue,
+    },
+}
+
+/// `[attempts]`: guesses, per kind of key.
+#[derive(Debug, Clone)]
+pub struct Attempts {
+    /// One account from one network (IPv4 /32, IPv6 /64).
+    pub per_account_and_network: Quota,
+    /// One network, whatever the account.
+    pub per_network: Quota,
+    /// One account, wherever from.
+    pub per_account: Quota,
+    /// Whether a success counts too.
+    pub count_successes: bool,
+    /// Keys remembered per limiter; beyond it the oldest full ones go first.
+    pub max_keys: NonZeroUsize,
+}
+
+/// `count` in each `per`, refilled evenly (GCRA).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many at once.
+    pub count: NonZeroU32,
+    /// In which time that many are given back.
+    pub per: Duration,
+}
+
+/// `[limits]`: what one connection or request may cost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one network (IPv4 /32, IPv6 /64).
+    pub connections_per_network: usize,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request head to its last.
+    pub header_timeout: Duration,
+    /// An idle connection is closed after this.
+    pub keep_alive_timeout: Duration,
+    /// Bytes of a request head, or of an HTTP/2 header list.
+    pub header_bytes: usize,
+    /// Fields in a request head.
+    pub header_count: usize,
+    /// Bytes of a forwarded request body, unless a route says otherwise.
+    pub body_bytes: u64,
+    /// Bytes of a body that one of our own endpoints reads.
+    pub own_body_bytes: usize,
+    /// The time in which one of our own endpoints must have its body.
+    pub own_body_timeout: Duration,
+    /// HTTP/2 streams of one connection at a time.
+    pub h2_streams: u32,
+    /// A client that takes none of a response for this long is cut off.
+    pub write_stall_timeout: Duration,
+    /// A client that sends none of its body for this long is cut off.
+    pub body_stall_timeout: Duration,
+}
+
+/// `[[upstream]]`
+#[derive(Debug)]
+pub struct Upstream {
+    /// Named by routes, logs and metrics.
+    pub name: String,
+    /// At least one.
+    pub servers: Servers,
+    /// `Host` as the client sent it, or the server's own.
+    pub host: HostPolicy,
+    /// Names of the identity headers.
+    pub identity: IdentityHeaders,
+    /// A signed assertion, if wanted.
+    pub assertion: Option<Assertion>,
+    /// Client header names with `_` or `.` that this application needs (lower case).
+    pub allowed_names: Vec<HeaderName>,
+    /// Until the connection stands.
+    pub connect_timeout: Duration,
+    /// From the sent request to the response head.
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of a response body.
+    pub idle_timeout: Duration,
+    /// Idle connections kept, over all cores.
+    pub pool_idle: usize,
+    /// An idle connection is closed after this.
+    pub pool_idle_timeout: Duration,
+    /// Requests under way at once, over all cores; beyond it 503.
+    pub max_in_flight: usize,
+}
+
+/// Where an upstream's servers are.
+#[derive(Debug, Clone)]
+pub enum Servers {
+    /// The built-in demonstration application.
+    Demo,
+    /// One or more `http://host:port`.
+    Http(Vec<Server>),
+}
+
+/// One server of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Name or address, as configured.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// `upstream.host`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostPolicy {
+    /// The client's, canonical.
+    Preserve,
+    /// The server's own.
+    Server,
+}
+
+/// Names under which an upstream learns who calls. `None`: it does not.
+#[derive(Debug, Clone)]
+pub struct IdentityHeaders {
+    /// Login name. Default `x-auth-user`.
+    pub user: Option<HeaderName>,
+    /// Account id. Default `x-auth-id`.
+    pub id: Option<HeaderName>,
+    /// Display name. Default none: it makes tokens larger.
+    pub name: Option<HeaderName>,
+    /// Email. Default none.
+    pub email: Option<HeaderName>,
+    /// Roles, joined by commas. Default `x-auth-roles`.
+    pub roles: Option<HeaderName>,
+    /// Permissions, joined by commas. Default `x-auth-permissions`.
+    pub permissions: Option<HeaderName>,
+    /// Session id. Default `x-auth-session`.
+    pub session: Option<HeaderName>,
+}
+
+/// `upstream.assertion`: a short signed token that says who called.
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    /// Header that carries it. Default `x-auth-assertion`.
+    pub header: HeaderName,
+    /// `aud`.
+    pub audience: String,
+    /// Its life.
+    pub ttl: Duration,
+    /// ES256 or EdDSA.
+    pub algorithm: Algorithm,
+}
+
+/// `[[route]]`
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// What logs and metrics call it: the `name` of the file, or its host and path.
+    pub name: String,
+    /// `None`: any host.
+    pub host: Option<HostPattern>,
+    /// Which paths.
+    pub path: PathPattern,
+    /// `None`: any method.
+    pub methods: Option<Vec<Method>>,
+    /// Who may.
+    pub access: Access,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Bytes of a request body.
+    pub body_bytes: u64,
+}
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone; no credential is even looked at.
+    Public,
+    /// Anyone; a valid credential is made known to the upstream.
+    Optional,
+    /// A signed-in caller, with all of these.
+    Required {
+        /// Each must be held.
+        permissions: Vec<String>,
+        /// One of them must be held; none asked when empty.
+        roles: Vec<String>,
+    },
+}
+
+/// `[log]`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Filter of the diagnostic log, as `tracing` directives. Default `info`.
+    pub level: String,
+    /// Form of both logs.
+    pub format: LogFormat,
+    /// Where access lines go.
+    pub access: AccessLog,
+}
+
+/// `log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of `key=value` for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `log.access`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// No access lines.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to a file.
+    File(PathBuf),
+}

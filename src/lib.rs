@@ -1,0 +1,13 @@
+//! Sallyport: a session-based auth gateway and TLS-terminating reverse proxy.
+//!
+//! The modules in the order in which a reader meets them; `docs/ARCHITECTURE.md` has the map, and
+//! `tests/it/imports.rs` holds the arrows between them to it.
+#![cfg_attr(test, allow(clippy::too_many_lines, reason = "a test reads from top to bottom"))]
+
+pub mod access;
+pub mod store;
+
+pub mod clock;
+pub mod config;
+pub mod id;
+pub mod secret;

@@ -1,0 +1,3 @@
+//! The `sallyport` program.
+
+fn main() {}

@@ -1,0 +1,160 @@
+//! What must survive a restart. The trait speaks in whole acts, so that no backend can have a race
+//! between two halves of one; `contract` holds every backend to the same behaviour.
+
+pub mod rows;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::id::{SessionId, TokenId, UserId};
+use rows::{EndReason, KeyRow, RefreshRecord, Revocation, Session, User, UserChange};
+
+/// Why an act was not done. In each case nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Locked, full, gone or too slow: try again later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A user of that name exists.
+    #[error("a user of that name exists")]
+    NameTaken,
+    /// There is no such user.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// What is kept cannot be read: made by a newer version, or damaged.
+    #[error("the store holds something that this version cannot read: {0}")]
+    Unreadable(String),
+}
+
+/// What [`Store::advance`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advance {
+    /// The session is now at the new generation.
+    Done,
+    /// It was not at the expected generation any more, or has ended: read again and decide anew.
+    Lost,
+}
+
+/// A rotation, to be made only if the session is still at `from`.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The generation that the session must be at.
+    pub from: u64,
+    /// The generation that it will be at.
+    pub to: u64,
+    /// The refresh token of the new generation.
+    pub next: RefreshRecord,
+    /// The moment of the rotation.
+    pub at: Timestamp,
+    /// The new idle end.
+    pub idle_expires_at: Timestamp,
+}
+
+/// Users, sessions, revocations and keys. Each act is atomic and, once it has returned `Ok`,
+/// durable: a kill at any moment does not lose it.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // Accounts.
+
+    /// Adds an account. `NameTaken` if its `login_key` exists.
+    async fn add_user(&self, user: &User) -> Result<(), StoreError>;
+    /// The account with this `login_key`.
+    async fn user_by_login(&self, login_key: &str) -> Result<Option<User>, StoreError>;
+    /// The account with this id.
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
+    /// All accounts in the order of their `login_key`, at most `limit`, after `after`.
+    async fn users(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError>;
+    /// Whether there is any account.
+    async fn has_users(&self) -> Result<bool, StoreError>;
+    /// Changes an account. Disabling it, or giving it a password without `only_if_password`, ends
+    /// its sessions (but `keep`) in the same act and writes a revocation that holds until
+    /// `revoked_until`: of each ended session, and on disabling of the user as of `now` too.
+    /// Returns the account as it then is; unchanged if `only_if_password` did not fit.
+    async fn change_user(
+        &self,
+        id: UserId,
+        change: &UserChange,
+        keep: Option<SessionId>,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<User, StoreError>;
+    /// Removes an account with its sessions, and revokes what it holds until `revoked_until`.
+    async fn remove_user(
+        &self,
+        id: UserId,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    // Sessions.
+
+    /// Adds a session. `NoSuchUser` if its user is gone or disabled at that moment.
+    async fn begin_session(&self, session: &Session) -> Result<(), StoreError>;
+    /// The session, ended or not, with its user (`None` when there is no such row).
+    async fn session(&self, id: SessionId) -> Result<Option<(Session, User)>, StoreError>;
+    /// Compare-and-swap of the generation: done only if the session has not ended and is at
+    /// `step.from`. Marks the generation `step.from` as seen.
+    async fn advance(&self, id: SessionId, step: &Step) -> Result<Advance, StoreError>;
+    /// Moves the idle end of a session that has not ended, without rotation.
+    async fn touch(&self, id: SessionId, idle_expires_at: Timestamp) -> Result<(), StoreError>;
+    /// Marks generations as seen. Never lowers, never fails on unknown sessions.
+    async fn seen(&self, sights: &[(SessionId, u64)]) -> Result<(), StoreError>;
+    /// Ends a session and writes its revocation in one act. `false` if it had ended or is unknown.
+    async fn end_session(
+        &self,
+        id: SessionId,
+        reason: EndReason,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Ends all sessions of a user but `keep`. Returns those ended.
+    async fn end_sessions_of(
+        &self,
+        user: UserId,
+        keep: Option<SessionId>,
+        reason: EndReason,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError>;
+    /// Sessions that have neither ended nor expired, newest first, of one user or of all.
+    async fn sessions(
+        &self,
+        user: Option<UserId>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Session, String)>, StoreError>;
+
+    // Revocations.
+
+    /// Refuses a single token.
+    async fn revoke_token(&self, token: TokenId, until: Timestamp) -> Result<(), StoreError>;
+    /// The entries with a sequence above `after` that have not expired, in order.
+    async fn revocations(&self, after: i64, now: Timestamp) -> Result<Vec<Revocation>, StoreError>;
+    /// Waits until another connection or process may have changed something, or `at_most` has
+    /// passed.
+    async fn changed(&self, at_most: Duration) -> Result<(), StoreError>;
+
+    // Keys.
+
+    /// The ring, oldest first.
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError>;
+    /// Adds `key` only if the newest key is still `newest` (or there is none, for `None`). `false`
+    /// if another was quicker.
+    async fn add_key(
+        &self,
+        key: &KeyRow,
+        newest: Option<&crate::id::KeyId>,
+    ) -> Result<bool, StoreError>;
+    /// Removes keys made before `before`, but never the newest.
+    async fn drop_keys(&self, before: Timestamp) -> Result<(), StoreError>;
+
+    // Housekeeping.
+
+    /// Removes what nobody needs any more: sessions that ended or expired before `before`,
+    /// revocations that have expired at `now`. In small batches; returns whether there is more.
+    async fn sweep(&self, now: Timestamp, before: Timestamp) -> Result<bool, StoreError>;
+    /// Whether it answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
