@@ -4,10 +4,16 @@
 //! `tests/it/imports.rs` holds the arrows between them to it.
 #![cfg_attr(test, allow(clippy::too_many_lines, reason = "a test reads from top to bottom"))]
 
+pub mod listen;
+
+pub mod upstream;
+
 pub mod access;
 pub mod store;
 
 pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod id;
+pub mod network;
 pub mod secret;

@@ -1,0 +1,241 @@
+//! Coarse deadlines of one core: a tick looks at all that wait, so that a request arms and disarms
+//! its time limits by storing a number, without a timer and without reading a clock.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// How long a tick is: a deadline passes at most this much late, never early.
+pub const TICK: Duration = Duration::from_millis(250);
+
+const NEVER: u32 = u32::MAX;
+
+/// The deadlines of one core. Lives on its thread; [`Deadlines::run`] moves it on.
+#[derive(Debug)]
+pub struct Deadlines {
+    now: Arc<AtomicU32>,
+    entries: RefCell<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    due: Arc<AtomicU32>,
+    waker: Option<Waker>,
+}
+
+impl Deadlines {
+    /// No deadlines yet, at tick zero.
+    pub fn new() -> Rc<Self> {
+        let now = Arc::new(AtomicU32::new(0));
+        Rc::new(Self { now, entries: RefCell::default() })
+    }
+
+    /// Ticks until dropped, and calls `each` after each tick (housekeeping of the core).
+    pub async fn run(self: Rc<Self>, mut each: impl FnMut()) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            interval.tick().await;
+            self.tick();
+            each();
+        }
+    }
+
+    fn tick(&self) {
+        let now = self.now.load(Ordering::Relaxed).saturating_add(1).min(NEVER - 1);
+        self.now.store(now, Ordering::Relaxed);
+        let mut due = Vec::new();
+        for slot in self.entries.borrow_mut().slots.iter_mut().flatten() {
+            if slot.due.load(Ordering::Relaxed) <= now {
+                due.extend(slot.waker.take());
+            }
+        }
+        // Outside the borrow: a woken task may come back here at once.
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// A deadline that is not armed yet.
+    pub fn entry(self: &Rc<Self>) -> Deadline {
+        let due = Arc::new(AtomicU32::new(NEVER));
+        let timer = Timer { now: Arc::clone(&self.now), due: Arc::clone(&due) };
+        let slot = Some(Slot { due, waker: None });
+        let mut entries = self.entries.borrow_mut();
+        let index = match entries.free.pop() {
+            Some(index) => {
+                if let Some(place) = entries.slots.get_mut(index) {
+                    *place = slot;
+                }
+                index
+            }
+            None => {
+                entries.slots.push(slot);
+                entries.slots.len() - 1
+            }
+        };
+        Deadline { deadlines: Rc::clone(self), timer, index }
+    }
+
+    /// Runs `work`, but at most for `limit` (and up to one tick more).
+    ///
+    /// # Errors
+    /// [`Elapsed`] when the limit has passed first; the work is dropped then.
+    pub async fn limit<T>(
+        self: &Rc<Self>,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        let mut work = pin!(work);
+        let mut deadline: Option<Deadline> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            // Work that is ready at once never enters the list.
+            let deadline = deadline.get_or_insert_with(|| {
+                let entry = self.entry();
+                entry.arm(limit);
+                entry
+            });
+            deadline.poll(cx).map(|()| Err(Elapsed))
+        })
+        .await
+    }
+}
+
+/// A limit has passed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the time limit has passed")]
+pub struct Elapsed;
+
+/// One deadline, registered with its core.
+#[derive(Debug)]
+pub struct Deadline {
+    deadlines: Rc<Deadlines>,
+    timer: Timer,
+    index: usize,
+}
+
+impl Deadline {
+    /// Due after `after`, whatever was armed before.
+    pub fn arm(&self, after: Duration) {
+        self.timer.arm(after);
+    }
+
+    /// Never due, until armed again.
+    pub fn disarm(&self) {
+        self.timer.disarm();
+    }
+
+    /// Whether it is waiting for its time, or past it.
+    pub fn is_armed(&self) -> bool {
+        self.timer.due.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// A handle that can cross into what must be `Send` (the connection's byte stream).
+    pub fn timer(&self) -> Timer {
+        self.timer.clone()
+    }
+
+    /// Ready once the deadline has passed.
+    pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.timer.due.load(Ordering::Relaxed) <= self.timer.now.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        let mut entries = self.deadlines.entries.borrow_mut();
+        if let Some(Some(slot)) = entries.slots.get_mut(self.index) {
+            match &slot.waker {
+                Some(waker) if waker.will_wake(cx.waker()) => {}
+                _ => slot.waker = Some(cx.waker().clone()),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        let mut entries = self.deadlines.entries.borrow_mut();
+        if let Some(place) = entries.slots.get_mut(self.index) {
+            *place = None;
+            entries.free.push(self.index);
+        }
+    }
+}
+
+/// Arms and disarms a [`Deadline`] from anywhere.
+#[derive(Debug, Clone)]
+pub struct Timer {
+    now: Arc<AtomicU32>,
+    due: Arc<AtomicU32>,
+}
+
+impl Timer {
+    /// Due after `after`, whatever was armed before.
+    pub fn arm(&self, after: Duration) {
+        // Rounded up, and one more: the present tick has partly passed already.
+        let ticks = after.as_millis().div_ceil(TICK.as_millis()).saturating_add(1);
+        let ticks = u32::try_from(ticks).unwrap_or(NEVER);
+        let due = self.now.load(Ordering::Relaxed).saturating_add(ticks).min(NEVER - 1);
+        self.due.store(due, Ordering::Relaxed);
+    }
+
+    /// Due after `after`, unless it was armed already.
+    pub fn arm_if_idle(&self, after: Duration) {
+        if self.due.load(Ordering::Relaxed) == NEVER {
+            self.arm(after);
+        }
+    }
+
+    /// Never due, until armed again.
+    pub fn disarm(&self) {
+        self.due.store(NEVER, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_takes_too_long_is_dropped_and_other_work_is_not() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let deadlines = Deadlines::new();
+                tokio::task::spawn_local(Rc::clone(&deadlines).run(|| ()));
+                let never = deadlines.limit(Duration::from_secs(2), std::future::pending::<()>());
+                assert_eq!(never.await, Err(Elapsed));
+                let soon = tokio::time::sleep(Duration::from_secs(1));
+                assert_eq!(deadlines.limit(Duration::from_secs(2), soon).await, Ok(()));
+                let all_free = deadlines.entries.borrow().slots.iter().all(Option::is_none);
+                assert!(all_free, "a finished limit leaves its slot");
+            })
+            .await;
+    }
+
+    #[test]
+    fn a_deadline_is_never_early_and_can_be_taken_back() {
+        let deadlines = Deadlines::new();
+        let entry = deadlines.entry();
+        let cx = Context::from_waker(Waker::noop());
+        entry.arm(TICK * 2);
+        deadlines.tick();
+        deadlines.tick();
+        assert!(entry.poll(&cx).is_pending(), "less than two whole ticks may have passed");
+        deadlines.tick();
+        assert!(entry.poll(&cx).is_ready());
+        entry.disarm();
+        assert!(entry.poll(&cx).is_pending());
+    }
+}

@@ -1,0 +1,225 @@
+//! The one acceptor: holds all connection limits and hands each socket to the least loaded core.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+use super::connection::Kind;
+use crate::network::network;
+
+/// Sockets that the kernel may hold before we accept them.
+const BACKLOG: i32 = 1024;
+/// Sockets that may wait for a core. A core that is this far behind refuses more.
+pub(super) const QUEUE: usize = 256;
+/// Pause after an accept that failed for want of file descriptors or memory.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// A bound address.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    kind: Kind,
+}
+
+impl Door {
+    /// Binds `address`. Fails when it is taken, also by another copy of this program: it is never
+    /// shared. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn bind(address: SocketAddr, kind: Kind) -> io::Result<Self> {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        // Lets a restart bind while old connections linger. Not SO_REUSEPORT, with which a second
+        // copy would start unnoticed and take half of the connections.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { listener: TcpListener::from_std(socket.into())?, kind })
+    }
+
+    /// The address that was bound, with the real port where port 0 was asked for.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A socket on its way to a core.
+#[derive(Debug)]
+pub struct Socket {
+    pub(super) stream: std::net::TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) kind: Kind,
+    pub(super) permit: ConnectionPermit,
+}
+
+/// Accepts on all doors until told to stop.
+#[derive(Debug)]
+pub struct Acceptor {
+    cores: Vec<CoreQueue>,
+    counts: Arc<Counts>,
+    limit: usize,
+    limit_per_network: usize,
+}
+
+#[derive(Debug)]
+struct CoreQueue {
+    sockets: mpsc::Sender<Socket>,
+    open: Arc<AtomicUsize>,
+}
+
+/// How many connections there are and were.
+#[derive(Debug, Default)]
+pub struct Counts {
+    open: AtomicUsize,
+    accepted: AtomicUsize,
+    refused: AtomicUsize,
+    by_network: DashMap<IpAddr, usize>,
+}
+
+impl Counts {
+    /// Open now.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Accepted since the start.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Closed at once since the start, because a limit was reached.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// One connection, counted until dropped.
+#[derive(Debug)]
+pub(super) struct ConnectionPermit {
+    counts: Arc<Counts>,
+    core: Arc<AtomicUsize>,
+    network: IpAddr,
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.core.fetch_sub(1, Ordering::Relaxed);
+        self.counts.open.fetch_sub(1, Ordering::Relaxed);
+        if let Entry::Occupied(mut count) = self.counts.by_network.entry(self.network) {
+            *count.get_mut() = count.get().saturating_sub(1);
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+impl Acceptor {
+    /// An acceptor for `cores` cores, and the queues that those cores are to read.
+    pub fn new(
+        cores: usize,
+        limits: &crate::config::Limits,
+    ) -> (Self, Vec<mpsc::Receiver<Socket>>) {
+        let (queues, receivers) = (0..cores)
+            .map(|_| {
+                let (sockets, receiver) = mpsc::channel(QUEUE);
+                (CoreQueue { sockets, open: Arc::default() }, receiver)
+            })
+            .unzip();
+        let acceptor = Self {
+            cores: queues,
+            counts: Arc::default(),
+            limit: limits.connections,
+            limit_per_network: limits.connections_per_network,
+        };
+        (acceptor, receivers)
+    }
+
+    /// The running counts.
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Accepts until `stop` says true or is gone. Dropping the acceptor tells the cores that no
+    /// more will come.
+    pub async fn run(self, doors: Vec<Door>, stop: watch::Receiver<bool>) {
+        let shared = Arc::new(self);
+        let accepting = doors.into_iter().map(|door| {
+            let (acceptor, mut stop) = (Arc::clone(&shared), stop.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = acceptor.accept_all(&door) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            })
+        });
+        for task in accepting.collect::<Vec<_>>() {
+            if let Err(error) = task.await {
+                tracing::error!(error = %error, "an acceptor ended");
+            }
+        }
+    }
+
+    async fn accept_all(&self, door: &Door) {
+        loop {
+            match door.listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer, door.kind),
+                // The peer was gone before we came: nothing to do with the next one.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of descriptors or memory. Spinning would make it worse.
+                    tracing::warn!(error = %error, "accepting a connection failed");
+                    tokio::time::sleep(BREATHER).await;
+                }
+            }
+        }
+    }
+
+    /// Hands the socket on, or closes it by dropping it.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, kind: Kind) {
+        let Some((permit, queue)) = self.permit(peer.ip()) else {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        // Leaves this runtime; the core registers it with its own.
+        let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) else { return };
+        self.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        if queue.sockets.try_send(Socket { stream, peer, kind, permit }).is_err() {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn permit(&self, peer: IpAddr) -> Option<(ConnectionPermit, &CoreQueue)> {
+        let network = network(peer);
+        if self.counts.open.load(Ordering::Relaxed) >= self.limit {
+            return None;
+        }
+        {
+            let mut count = self.counts.by_network.entry(network).or_insert(0);
+            if *count >= self.limit_per_network {
+                return None;
+            }
+            *count += 1;
+        }
+        let queue = self.cores.iter().min_by_key(|core| core.open.load(Ordering::Relaxed))?;
+        queue.open.fetch_add(1, Ordering::Relaxed);
+        self.counts.open.fetch_add(1, Ordering::Relaxed);
+        let (counts, core) = (Arc::clone(&self.counts), Arc::clone(&queue.open));
+        Some((ConnectionPermit { counts, core, network }, queue))
+    }
+}

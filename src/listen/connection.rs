@@ -1,0 +1,316 @@
+//! One connection: handshake under a deadline, the protocol that ALPN chose, and its limits.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::accept::{ConnectionPermit, Socket};
+use super::guarded::{Guarded, Pulse, Times};
+use super::{Answer, Arrival};
+use crate::config::Limits;
+use crate::deadline::{Deadline, Deadlines};
+
+/// HTTP/2 windows: a stream may be 64 KiB ahead of its reader, a connection 1 MiB (RFC 9113
+/// section 6.9). Memory of one connection is bounded by the latter.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of responses that HTTP/2 may hold for a slow reader, per stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that a peer may have us reset before the connection is closed (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+const LOCAL_RESETS: usize = 256;
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// TLS, then HTTP/1.1 or HTTP/2 by ALPN.
+    Tls,
+    /// HTTP/1.1 in the clear, on loopback, for development.
+    Plain,
+}
+
+/// What all connections of one core share.
+pub struct Connections<A> {
+    answer: Rc<A>,
+    tls: Option<TlsAcceptor>,
+    deadlines: Rc<Deadlines>,
+    limits: Limits,
+    http1: http1::Builder,
+    http2: http2::Builder<Here>,
+    handshakes_failed: Cell<u64>,
+}
+
+/// Runs HTTP/2's streams on the core that owns the connection.
+#[derive(Debug, Clone, Copy)]
+struct Here;
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Here {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+impl<A: Answer> Connections<A> {
+    /// Connections answered by `answer`.
+    pub fn new(
+        answer: Rc<A>,
+        tls: Option<Arc<ServerConfig>>,
+        deadlines: Rc<Deadlines>,
+        limits: &Limits,
+    ) -> Rc<Self> {
+        let mut http1 = http1::Builder::new();
+        http1
+            .half_close(true)
+            .max_headers(limits.header_count)
+            .max_buf_size(limits.header_bytes.max(8192))
+            // Ours: one timer for the whole connection instead of one for each head.
+            .header_read_timeout(None);
+        let mut http2 = http2::Builder::new(Here);
+        http2
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_concurrent_streams(limits.h2_streams)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(PENDING_RESETS)
+            .max_local_error_reset_streams(LOCAL_RESETS);
+        Rc::new(Self {
+            answer,
+            tls: tls.map(TlsAcceptor::from),
+            deadlines,
+            limits: limits.clone(),
+            http1,
+            http2,
+            handshakes_failed: Cell::new(0),
+        })
+    }
+
+    /// Handshakes that failed or took too long, since the last call.
+    pub fn take_failed_handshakes(&self) -> u64 {
+        self.handshakes_failed.take()
+    }
+}
+
+/// Serves the sockets that come through `sockets` until the acceptor is gone and the last
+/// connection has ended, or `deadline` after `draining` has said true.
+pub async fn serve<A: Answer>(
+    connections: Rc<Connections<A>>,
+    mut sockets: mpsc::Receiver<Socket>,
+    draining: watch::Receiver<bool>,
+) {
+    // Each connection holds a clone; the last one to go closes the channel.
+    let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
+    while let Some(socket) = sockets.recv().await {
+        let (connections, draining) = (Rc::clone(&connections), draining.clone());
+        let alive = alive.clone();
+        tokio::task::spawn_local(async move {
+            connections.serve_one(socket, draining).await;
+            drop(alive);
+        });
+    }
+    drop(alive);
+    let _closed = all_gone.recv().await;
+}
+
+impl<A: Answer> Connections<A> {
+    async fn serve_one(self: Rc<Self>, socket: Socket, draining: watch::Receiver<bool>) {
+        let Socket { stream, peer, kind, permit } = socket;
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        match kind {
+            Kind::Plain => {
+                let arrival = Arrival { peer, secure: false, h2: false };
+                self.http1(stream, arrival, permit, draining).await;
+            }
+            Kind::Tls => {
+                let Some(stream) = self.handshake(stream, peer).await else { return };
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let arrival = Arrival { peer, secure: true, h2 };
+                if h2 {
+                    self.http2(stream, arrival, permit, draining).await;
+                } else {
+                    self.http1(stream, arrival, permit, draining).await;
+                }
+            }
+        }
+    }
+
+    async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
+        let accepting = self.tls.as_ref()?.accept(stream);
+        match self.deadlines.limit(self.limits.handshake_timeout, accepting).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %peer, error = %error, "a TLS handshake failed");
+            }
+            Err(elapsed) => {
+                tracing::debug!(peer = %peer, error = %elapsed, "a TLS handshake failed");
+            }
+        }
+        self.handshakes_failed.set(self.handshakes_failed.get() + 1);
+        None
+    }
+
+    fn pulse(&self) -> (Pulse, Deadline, Deadline) {
+        let (reading, writing) = (self.deadlines.entry(), self.deadlines.entry());
+        let times = Times {
+            keep_alive: self.limits.keep_alive_timeout,
+            head: self.limits.header_timeout,
+            write_stall: self.limits.write_stall_timeout,
+        };
+        (Pulse::new(reading.timer(), writing.timer(), times), reading, writing)
+    }
+
+    async fn http1<S>(
+        self: &Rc<Self>,
+        stream: S,
+        arrival: Arrival,
+        permit: ConnectionPermit,
+        draining: watch::Receiver<bool>,
+    ) where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (pulse, reading, writing) = self.pulse();
+        let io = Guarded::new(stream, pulse.clone(), permit, true);
+        let answer = Rc::clone(&self.answer);
+        let service = service_fn(move |request: Request<Incoming>| {
+            pulse.busy();
+            let working = Rc::clone(&answer).answer(request, arrival);
+            let done = Done(pulse.clone());
+            async move {
+                let response = working.await;
+                Ok::<_, Infallible>(response.map(|body| Watched { body, _done: done }))
+            }
+        });
+        let connection = self.http1.serve_connection(io, service).with_upgrades();
+        drive(pin!(connection), |c| c.graceful_shutdown(), &reading, &writing, draining).await;
+    }
+
+    async fn http2<S>(
+        self: &Rc<Self>,
+        stream: S,
+        arrival: Arrival,
+        permit: ConnectionPermit,
+        draining: watch::Receiver<bool>,
+    ) where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (pulse, reading, writing) = self.pulse();
+        let io = Guarded::new(stream, pulse.clone(), permit, false);
+        let answer = Rc::clone(&self.answer);
+        pulse.idle();
+        let streams = Rc::new(Streams { open: Cell::new(0), pulse });
+        let service = service_fn(move |request: Request<Incoming>| {
+            let stream = Streams::begin(&streams);
+            let working = Rc::clone(&answer).answer(request, arrival);
+            async move {
+                let response = working.await;
+                Ok::<_, Infallible>(response.map(|body| Watched { body, _done: stream }))
+            }
+        });
+        let connection = self.http2.serve_connection(io, service);
+        drive(pin!(connection), |c| c.graceful_shutdown(), &reading, &writing, draining).await;
+    }
+}
+
+/// Polls the connection until it ends by itself or must end: its time has passed, or the gateway
+/// drains and it has finished what it had begun.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    wind_down: impl Fn(Pin<&mut C>),
+    reading: &Deadline,
+    writing: &Deadline,
+    mut draining: watch::Receiver<bool>,
+) {
+    let mut told = false;
+    let mut drain = pin!(async move {
+        let _gone = draining.wait_for(|drain| *drain).await;
+    });
+    poll_fn(|cx: &mut Context<'_>| {
+        if !told && drain.as_mut().poll(cx).is_ready() {
+            told = true;
+            wind_down(connection.as_mut());
+        }
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(_how_it_ended) => Poll::Ready(()),
+            // Dropping the connection is how it is cut.
+            Poll::Pending if reading.poll(cx).is_ready() => Poll::Ready(()),
+            Poll::Pending => writing.poll(cx),
+        }
+    })
+    .await;
+}
+
+/// Says that the connection is idle again once the response has been sent or dropped.
+struct Done(Pulse);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.idle();
+    }
+}
+
+/// The open streams of one HTTP/2 connection.
+struct Streams {
+    open: Cell<usize>,
+    pulse: Pulse,
+}
+
+struct OpenStream(Rc<Streams>);
+
+impl Streams {
+    fn begin(streams: &Rc<Self>) -> OpenStream {
+        streams.open.set(streams.open.get() + 1);
+        streams.pulse.busy();
+        OpenStream(Rc::clone(streams))
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let left = self.0.open.get().saturating_sub(1);
+        self.0.open.set(left);
+        if left == 0 {
+            self.0.pulse.idle();
+        }
+    }
+}
+
+/// A response body whose end is an event.
+struct Watched<B, D> {
+    body: B,
+    _done: D,
+}
+
+impl<B: http_body::Body + Unpin, D: Unpin> http_body::Body for Watched<B, D> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

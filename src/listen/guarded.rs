@@ -1,0 +1,150 @@
+//! A byte stream that tells its connection when something moves, so that slow senders and slow
+//! readers can be told from slow networks.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::accept::ConnectionPermit;
+use crate::deadline::Timer;
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+
+/// Where a connection stands, shared by its byte stream and its requests.
+#[derive(Debug, Clone)]
+pub(super) struct Pulse(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    phase: AtomicU8,
+    /// Idle, or a request head under way.
+    reading: Timer,
+    /// A write that the peer does not take.
+    writing: Timer,
+    times: Times,
+}
+
+/// How long a peer may keep a connection without moving on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// Between requests.
+    pub(super) keep_alive: Duration,
+    /// For a request head, from its first byte.
+    pub(super) head: Duration,
+    /// For taking any part of what is written.
+    pub(super) write_stall: Duration,
+}
+
+impl Pulse {
+    pub(super) fn new(reading: Timer, writing: Timer, times: Times) -> Self {
+        // A new connection owes its first head at once.
+        reading.arm(times.head);
+        Self(Arc::new(Inner { phase: AtomicU8::new(HEAD), reading, writing, times }))
+    }
+
+    /// A request has been read: from here on its own limits hold.
+    pub(super) fn busy(&self) {
+        self.0.phase.store(BUSY, Ordering::Relaxed);
+        self.0.reading.disarm();
+    }
+
+    /// No request is under way any more.
+    pub(super) fn idle(&self) {
+        self.0.phase.store(IDLE, Ordering::Relaxed);
+        self.0.reading.arm(self.0.times.keep_alive);
+    }
+
+    fn read(&self) {
+        // Only the first bytes after a pause begin a head; more of them do not give more time.
+        if self.0.phase.load(Ordering::Relaxed) == IDLE {
+            self.0.phase.store(HEAD, Ordering::Relaxed);
+            self.0.reading.arm(self.0.times.head);
+        }
+    }
+
+    fn wrote(&self, progress: bool) {
+        if progress {
+            self.0.writing.disarm();
+        } else {
+            self.0.writing.arm_if_idle(self.0.times.write_stall);
+        }
+    }
+}
+
+/// The byte stream itself. It owns the permit of its connection, so that this counts for as long
+/// as the stream lives, through an upgrade too.
+#[derive(Debug)]
+pub(super) struct Guarded<S> {
+    io: TokioIo<S>,
+    pulse: Pulse,
+    heads: bool,
+    _permit: ConnectionPermit,
+}
+
+impl<S> Guarded<S> {
+    /// `heads`: whether bytes after a pause are the head of a request, as in HTTP/1.1.
+    pub(super) fn new(stream: S, pulse: Pulse, permit: ConnectionPermit, heads: bool) -> Self {
+        Self { io: TokioIo::new(stream), pulse, heads, _permit: permit }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let done = Pin::new(&mut self.io).poll_read(cx, buf);
+        if self.heads && done.is_ready() {
+            self.pulse.read();
+        }
+        done
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for Guarded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.pulse.wrote(done.is_ready());
+        done
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = Pin::new(&mut self.io).poll_flush(cx);
+        self.pulse.wrote(done.is_ready());
+        done
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.pulse.wrote(done.is_ready());
+        done
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.pulse.wrote(done.is_ready());
+        done
+    }
+}

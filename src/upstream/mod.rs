@@ -1,0 +1,55 @@
+//! From an [`Outbound`] to an [`Inbound`]: choose a server, find or make a connection, stream both
+//! ways. Each core has its own [`Pool`]s; only the count of requests under way is shared.
+
+mod body;
+mod connect;
+pub mod demo;
+mod pool;
+mod upgrade;
+
+use http::{Request, Response};
+
+pub use body::{BodyFault, FaultCell, RequestBody, ResponseBody};
+pub use pool::{Load, Pool};
+pub use upgrade::{Tunnel, tunnel};
+
+use crate::access::Permit;
+
+/// The only thing that is ever sent to an upstream. Nobody makes one without a [`Permit`].
+#[derive(Debug)]
+pub struct Outbound {
+    request: Request<RequestBody>,
+}
+
+impl Outbound {
+    /// A request that has been rewritten for its upstream and may be sent.
+    pub fn new(_proof: &Permit, request: Request<RequestBody>) -> Self {
+        Self { request }
+    }
+}
+
+/// An upstream's answer; its connection goes back to the pool when the body has ended.
+pub type Inbound = Response<ResponseBody>;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// As many requests are under way as the config allows.
+    #[error("too many requests are under way at this upstream")]
+    Full,
+    /// No server could be reached.
+    #[error("no server could be reached: {0}")]
+    Connect(#[source] std::io::Error),
+    /// No server could be reached in time.
+    #[error("connecting took longer than connect_timeout")]
+    ConnectTimeout,
+    /// The response head did not come in time.
+    #[error("no response head within first_byte_timeout")]
+    FirstByteTimeout,
+    /// The connection broke, or what came was no HTTP response.
+    #[error("the upstream broke the exchange: {0}")]
+    Broken(#[source] hyper::Error),
+    /// The client's body was over the limit, came too slowly, or broke off.
+    #[error("the client's request body failed: {0:?}")]
+    RequestBody(BodyFault),
+}

@@ -1,0 +1,234 @@
+//! One core's connections to one upstream: last in, first out, so that the warm ones stay warm and
+//! the others age away.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hyper::client::conn::http1::SendRequest;
+
+use super::body::{RequestBody, ResponseBody};
+use super::{FaultCell, Inbound, Outbound, UpstreamError, connect};
+use crate::clock::Stopwatch;
+use crate::config::{Server, Upstream};
+use crate::deadline::{Deadlines, Elapsed};
+
+/// How far down the stack a ready connection is looked for; deeper ones are colder, not readier.
+const LOOK_DEPTH: usize = 4;
+
+/// Requests under way at one upstream, over all cores.
+#[derive(Debug, Default)]
+pub struct Load(AtomicUsize);
+
+impl Load {
+    /// How many there are now.
+    pub fn in_flight(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One core's way to one upstream.
+#[derive(Debug)]
+pub struct Pool {
+    upstream: Arc<Upstream>,
+    load: Arc<Load>,
+    deadlines: Rc<Deadlines>,
+    servers: Vec<Servers>,
+    /// The server that the next new connection goes to.
+    turn: Cell<usize>,
+    idle_max: usize,
+    connects: Cell<u64>,
+    reuses: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct Servers {
+    address: Server,
+    idle: RefCell<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Stopwatch,
+}
+
+/// A connection on loan to one exchange.
+#[derive(Debug)]
+pub(super) struct Lease {
+    sender: SendRequest<RequestBody>,
+    pool: Rc<Pool>,
+    server: usize,
+    _slot: Slot,
+}
+
+impl Lease {
+    /// Back to the pool: the exchange is whole.
+    pub(super) fn give_back(self) {
+        let Some(server) = self.pool.servers.get(self.server) else { return };
+        let mut idle = server.idle.borrow_mut();
+        if !self.sender.is_closed() && idle.len() < self.pool.idle_max {
+            idle.push(Idle { sender: self.sender, since: Stopwatch::start() });
+        }
+    }
+}
+
+/// One request under way; counted until dropped.
+#[derive(Debug)]
+struct Slot(Arc<Load>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Pool {
+    /// An empty pool of one of `cores` cores. `servers` are the upstream's own, or the address at
+    /// which the built-in demonstration listens.
+    pub fn new(
+        upstream: Arc<Upstream>,
+        servers: Vec<Server>,
+        load: Arc<Load>,
+        deadlines: Rc<Deadlines>,
+        cores: usize,
+    ) -> Rc<Self> {
+        let idle_max = upstream.pool_idle.div_ceil(cores.max(1)).div_ceil(servers.len().max(1));
+        let servers = servers
+            .into_iter()
+            .map(|address| Servers { address, idle: RefCell::default() })
+            .collect();
+        Rc::new(Self {
+            upstream,
+            load,
+            deadlines,
+            servers,
+            turn: Cell::new(0),
+            idle_max,
+            connects: Cell::new(0),
+            reuses: Cell::new(0),
+        })
+    }
+
+    /// Whose pool this is.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// New and reused connections since the last call.
+    pub fn take_counts(&self) -> (u64, u64) {
+        (self.connects.take(), self.reuses.take())
+    }
+
+    /// Closes what has been idle for too long. Called now and then, not per request.
+    pub fn sweep(&self) {
+        let limit = self.upstream.pool_idle_timeout;
+        for server in &self.servers {
+            let keep = |idle: &Idle| !idle.sender.is_closed() && idle.since.elapsed() < limit;
+            server.idle.borrow_mut().retain(keep);
+        }
+    }
+
+    /// Sends a request and waits for the head of its response.
+    ///
+    /// A connection that turns out to have been closed while it was idle gives the request back
+    /// unsent, and another is tried: nothing of it can have been processed. In every other case
+    /// it is sent once.
+    ///
+    /// # Errors
+    /// Why there is no response.
+    pub async fn send(
+        self: &Rc<Self>,
+        outbound: Outbound,
+        fault: Option<&FaultCell>,
+    ) -> Result<Inbound, UpstreamError> {
+        let slot = self.slot()?;
+        let mut request = outbound.request;
+        loop {
+            let (mut sender, server, fresh) = match self.idle() {
+                Some((sender, server)) => (sender, server, false),
+                None => {
+                    let (sender, server) = self.open().await?;
+                    (sender, server, true)
+                }
+            };
+            let answer = sender.try_send_request(request);
+            match self.deadlines.limit(self.upstream.first_byte_timeout, answer).await {
+                Ok(Ok(response)) => {
+                    let lease = Lease { sender, pool: Rc::clone(self), server, _slot: slot };
+                    return Ok(response.map(|incoming| {
+                        let deadlines = Rc::clone(&self.deadlines);
+                        ResponseBody::new(incoming, lease, self.upstream.idle_timeout, deadlines)
+                    }));
+                }
+                Ok(Err(mut unsent)) => match unsent.take_message() {
+                    // Each turn uses up one idle connection, so this ends.
+                    Some(again) if !fresh => request = again,
+                    _ => return Err(broken(unsent.into_error(), fault)),
+                },
+                Err(Elapsed) => return Err(UpstreamError::FirstByteTimeout),
+            }
+        }
+    }
+
+    fn slot(&self) -> Result<Slot, UpstreamError> {
+        let before = self.load.0.fetch_add(1, Ordering::Relaxed);
+        let slot = Slot(Arc::clone(&self.load));
+        if before >= self.upstream.max_in_flight { Err(UpstreamError::Full) } else { Ok(slot) }
+    }
+
+    /// The warmest connection that can take a request now.
+    fn idle(&self) -> Option<(SendRequest<RequestBody>, usize)> {
+        let count = self.servers.len();
+        for offset in 0..count.min(LOOK_DEPTH) {
+            let index = (self.turn.get() + offset) % count;
+            let Some(server) = self.servers.get(index) else { continue };
+            let mut idle = server.idle.borrow_mut();
+            while idle.last().is_some_and(|last| last.sender.is_closed()) {
+                idle.pop();
+            }
+            let ready = idle.iter().rev().take(LOOK_DEPTH).position(|one| one.sender.is_ready());
+            if let Some(depth) = ready {
+                let place = idle.len().saturating_sub(depth + 1);
+                let found = idle.remove(place);
+                self.reuses.set(self.reuses.get() + 1);
+                if count > 1 {
+                    self.turn.set((index + 1) % count);
+                }
+                return Some((found.sender, index));
+            }
+        }
+        None
+    }
+
+    /// A new connection to the server whose turn it is, or to the next that can be reached: a
+    /// failed connect has sent nothing.
+    async fn open(&self) -> Result<(SendRequest<RequestBody>, usize), UpstreamError> {
+        let count = self.servers.len();
+        let mut failure = UpstreamError::ConnectTimeout;
+        for _ in 0..count {
+            let index = self.turn.get() % count;
+            self.turn.set((index + 1) % count);
+            let Some(server) = self.servers.get(index) else { continue };
+            let connecting = connect::connect(&server.address);
+            match self.deadlines.limit(self.upstream.connect_timeout, connecting).await {
+                Ok(Ok(sender)) => {
+                    self.connects.set(self.connects.get() + 1);
+                    return Ok((sender, index));
+                }
+                Ok(Err(error)) => failure = UpstreamError::Connect(error),
+                Err(Elapsed) => failure = UpstreamError::ConnectTimeout,
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// An exchange that broke because the client's body did is the client's fault.
+fn broken(error: hyper::Error, fault: Option<&FaultCell>) -> UpstreamError {
+    match fault.and_then(|fault| fault.get()) {
+        Some(fault) => UpstreamError::RequestBody(fault),
+        None => UpstreamError::Broken(error),
+    }
+}
