@@ -10,6 +10,7 @@ pub mod upstream;
 
 pub mod access;
 pub mod store;
+pub mod token;
 
 pub mod clock;
 pub mod config;
