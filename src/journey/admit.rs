@@ -1,0 +1,116 @@
+//! Step 1: who is at the far end, what is asked of whom, in one canonical reading; or 400.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Method};
+
+use crate::access::Caller;
+use crate::clock::{Stopwatch, Timestamp};
+use crate::config::Origin;
+use crate::listen::Arrival;
+use crate::message::host::{self, RequestHost};
+use crate::message::path;
+use crate::message::reject::Rejection;
+use crate::observe::RequestId;
+
+/// What is known of a request, told in its access line when its answer has been sent.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) watch: Stopwatch,
+    pub(super) now: Timestamp,
+    pub(super) id: RequestId,
+    pub(super) client: IpAddr,
+    pub(super) secure: bool,
+    pub(super) h2: bool,
+    pub(super) method: Method,
+    /// As sent, for the line; decisions are made on [`Target::host`].
+    pub(super) host: Option<SentHost>,
+    /// Canonical, with the query; the line shows the path only.
+    pub(super) path: Option<PathAndQuery>,
+    pub(super) route: Option<usize>,
+    pub(super) upstream: Option<usize>,
+    pub(super) upstream_elapsed: Option<std::time::Duration>,
+    pub(super) caller: Caller,
+    pub(super) outcome: &'static str,
+    /// `Set-Cookie` fields that ride on the response, with the moment they were made.
+    pub(super) cookies: PendingCookies,
+}
+
+/// Cookies that wait for the response head.
+#[derive(Debug, Default)]
+pub(super) struct PendingCookies {
+    pub(super) made: Option<Timestamp>,
+    pub(super) values: Vec<HeaderValue>,
+}
+
+/// The host as the request carried it; a clone of either costs no allocation.
+#[derive(Debug)]
+pub(super) enum SentHost {
+    Field(HeaderValue),
+    Authority(Authority),
+}
+
+impl SentHost {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Field(value) => value.to_str().unwrap_or(""),
+            Self::Authority(authority) => authority.as_str(),
+        }
+    }
+}
+
+/// What a request asks for, canonical.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) host: RequestHost<'a>,
+    pub(super) path: Cow<'a, str>,
+}
+
+impl Target<'_> {
+    /// The origin that this request was sent to, as its sender sees it.
+    pub(super) fn origin(&self, secure: bool) -> Origin {
+        Origin { https: secure, host: self.host.name.as_ref().to_owned(), port: self.host.port }
+    }
+}
+
+impl Visit {
+    pub(super) fn new(head: &Parts, arrival: &Arrival, now: Timestamp, id: RequestId) -> Self {
+        Self {
+            watch: Stopwatch::start(),
+            now,
+            id,
+            client: arrival.peer.ip().to_canonical(),
+            secure: arrival.secure,
+            h2: arrival.h2,
+            method: head.method.clone(),
+            host: match head.headers.get(HOST) {
+                Some(value) => Some(SentHost::Field(value.clone())),
+                None => head.uri.authority().cloned().map(SentHost::Authority),
+            },
+            path: head.uri.path_and_query().cloned(),
+            route: None,
+            upstream: None,
+            upstream_elapsed: None,
+            caller: Caller::Anonymous,
+            outcome: "ok",
+            cookies: PendingCookies::default(),
+        }
+    }
+}
+
+/// Reads what is asked, or says why it cannot be read in one way only.
+pub(super) fn target<'a>(head: &'a Parts, secure: bool) -> Result<Target<'a>, Rejection> {
+    // RFC 9110 section 9.3.8: TRACE shows a request's fields to scripts; section 9.3.6: CONNECT
+    // would make a tunnel of us.
+    if head.method == Method::TRACE || head.method == Method::CONNECT {
+        return Err(Rejection::MethodNotAllowed);
+    }
+    let host = host::requested(&head.uri, &head.headers, secure)?;
+    // `OPTIONS *` (RFC 9112 section 3.2.4) asks about the server, and it has nothing to tell.
+    let path = path::canonical(head.uri.path())?;
+    Ok(Target { host, path })
+}

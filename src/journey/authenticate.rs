@@ -1,0 +1,261 @@
+//! Step 3: one credential from the request -> who calls. Absent, invalid and valid are three
+//! answers. A browser's session is refreshed in passing here.
+
+use std::rc::Rc;
+
+use http::header::{AUTHORIZATION, HeaderMap};
+use http::request::Parts;
+
+use super::Journey;
+use super::admit::{PendingCookies, Visit};
+use super::memory::Remembered;
+use crate::access::{Caller, Identity};
+use crate::clock::Timestamp;
+use crate::config::RefreshStyle;
+use crate::message::cookies::{self, Found};
+use crate::message::reject::Rejection;
+use crate::session::{Pair, RefreshError};
+use crate::token::{AccessClaims, TokenError};
+
+/// How a credential came, which decides whether a foreign page could have sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Bearer,
+    Cookie,
+}
+
+/// Everything in a request that could say who calls.
+#[derive(Debug)]
+pub(super) struct Presented<'a> {
+    bearer: Bearer<'a>,
+    access: Found<'a>,
+    pub(super) refresh: Found<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Bearer<'a> {
+    Absent,
+    Token(&'a str),
+    /// Not readable as one token, or two that differ.
+    Malformed,
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub(super) enum Credential {
+    /// None that we know of. With the reason that a 401 tells.
+    None(Rejection),
+    /// One that is no good.
+    Invalid(Rejection),
+    Valid(Rc<Remembered>, Source),
+}
+
+impl Credential {
+    pub(super) fn caller(&self) -> Caller {
+        match self {
+            Self::Valid(known, _) => known.caller.clone(),
+            Self::None(_) | Self::Invalid(_) => Caller::Anonymous,
+        }
+    }
+}
+
+impl<'a> Presented<'a> {
+    pub(super) fn read(head: &'a Parts, settings: &crate::config::Cookies) -> Self {
+        let [access, refresh] =
+            cookies::find_each(&head.headers, [&settings.access, &settings.refresh]);
+        Self { bearer: bearer(&head.headers), access, refresh }
+    }
+
+    /// Whether a cookie would be the credential: then a foreign page could have sent it.
+    pub(super) fn by_cookie(&self) -> bool {
+        matches!(self.bearer, Bearer::Absent)
+            && !(matches!(self.access, Found::Absent) && matches!(self.refresh, Found::Absent))
+    }
+}
+
+/// RFC 6750 section 2.1. Another scheme is not ours to read, and goes to the application.
+fn bearer(headers: &HeaderMap) -> Bearer<'_> {
+    let mut found = Bearer::Absent;
+    for value in headers.get_all(AUTHORIZATION) {
+        let Some((scheme, token)) = value.to_str().ok().map(|text| {
+            text.split_once(' ').unwrap_or((text, ""))
+        }) else {
+            return Bearer::Malformed;
+        };
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            continue;
+        }
+        let token = token.trim_start_matches(' ');
+        found = match found {
+            Bearer::Absent if !token.is_empty() => Bearer::Token(token),
+            Bearer::Token(other) if other == token => found,
+            _ => return Bearer::Malformed,
+        };
+    }
+    found
+}
+
+impl Journey {
+    /// The caller of a request, refreshed in passing where that is due.
+    pub(super) async fn authenticate(
+        &self,
+        presented: &Presented<'_>,
+        visit: &mut Visit,
+    ) -> Result<Credential, Rejection> {
+        match presented.bearer {
+            Bearer::Malformed => return Ok(Credential::Invalid(Rejection::Malformed)),
+            Bearer::Token(token) => {
+                return Ok(match self.look_up(token, visit.now) {
+                    Ok(known) => Credential::Valid(known, Source::Bearer),
+                    Err(refused) => Credential::Invalid(refused.into()),
+                });
+            }
+            Bearer::Absent => {}
+        }
+        let refused = match presented.access {
+            Found::Conflict => return Ok(Credential::Invalid(Rejection::Malformed)),
+            Found::One(token) => match self.look_up(token, visit.now) {
+                Ok(known) => return Ok(Credential::Valid(known, Source::Cookie)),
+                Err(refused) => Some(refused),
+            },
+            Found::Absent => None,
+        };
+        let silent = self.shared.config.session.refresh == RefreshStyle::Silent;
+        match (presented.refresh, refused) {
+            // Only an absence or an end that time brings is healed; a forged token is not.
+            (Found::One(token), None | Some(Refused::Ended | Refused::Retired)) if silent => {
+                self.refresh(token, visit).await
+            }
+            (Found::Conflict, None) => Ok(Credential::Invalid(Rejection::Malformed)),
+            (Found::One(_), None) => Ok(Credential::Invalid(Rejection::RefreshRequired)),
+            (_, Some(refused)) => Ok(Credential::Invalid(refused.into())),
+            (Found::Absent, None) => Ok(Credential::None(Rejection::MissingToken)),
+        }
+    }
+
+    /// New tokens for an authentic refresh token; their cookies ride on the response.
+    async fn refresh(&self, token: &str, visit: &mut Visit) -> Result<Credential, Rejection> {
+        let sessions = &self.shared.sessions;
+        match sessions.refresh(token, visit.client).await {
+            Ok(refreshed) => {
+                let now = self.shared.clock.now();
+                visit.cookies = self.pair_cookies(&refreshed.pair, now);
+                match self.look_up(&refreshed.pair.access, now) {
+                    Ok(known) => Ok(Credential::Valid(known, Source::Cookie)),
+                    Err(refused) => Ok(Credential::Invalid(refused.into())),
+                }
+            }
+            Err(error) => {
+                if error.is_final() {
+                    visit.cookies = self.shared.endpoints.cleared(visit.now);
+                }
+                match error {
+                    // We could not find out: that is our fault, and nobody is logged out for it.
+                    RefreshError::Unavailable(_) => Err(error.into()),
+                    error => Ok(Credential::Invalid(error.into())),
+                }
+            }
+        }
+    }
+
+    fn pair_cookies(&self, pair: &Pair, now: Timestamp) -> PendingCookies {
+        PendingCookies { made: Some(now), values: self.shared.endpoints.pair_cookies(pair, now) }
+    }
+
+    /// Verifies an access token, by memory if it can.
+    pub(super) fn look_up(&self, token: &str, now: Timestamp) -> Result<Rc<Remembered>, Refused> {
+        let revoked = self.shared.sessions.revoked();
+        // Read before the set is asked: what is added in between raises it again.
+        let version = revoked.version();
+        let refuses = |identity: &Identity| {
+            revoked.refuses(
+                identity.session.as_ref(),
+                &identity.token,
+                identity.user.as_ref(),
+                identity.issued_at,
+            )
+        };
+        if let Some(known) = self.memory.recall(token) {
+            if known.identity.expires_at <= now {
+                self.memory.forget(token);
+                return Err(Refused::Ended);
+            }
+            if known.checked.get() != version {
+                if refuses(&known.identity) {
+                    self.memory.forget(token);
+                    return Err(Refused::Revoked);
+                }
+                known.checked.set(version);
+            }
+            return Ok(known);
+        }
+        let claims = self.keyring.borrow().verify_access(token, now).map_err(Refused::from)?;
+        let identity = identity(claims);
+        if refuses(&identity) {
+            return Err(Refused::Revoked);
+        }
+        if let Some(session) = identity.session {
+            self.shared.sessions.saw(session, identity.generation);
+        }
+        let known = Remembered::new(identity, version, self.pools.len());
+        self.memory.remember(token, &known, now);
+        Ok(known)
+    }
+}
+
+/// Why an access token is no good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// A refresh heals it.
+    Ended,
+    /// Of a key that we do not have (any more): a refresh heals it.
+    Retired,
+    Revoked,
+    Malformed,
+    Forged,
+}
+
+impl From<TokenError> for Refused {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Expired => Self::Ended,
+            TokenError::UnknownKey => Self::Retired,
+            TokenError::BadSignature | TokenError::WrongAlgorithm => Self::Forged,
+            TokenError::Malformed
+            | TokenError::TooLarge
+            | TokenError::WrongKind
+            | TokenError::NotYetValid
+            | TokenError::WrongIssuer
+            | TokenError::WrongAudience => Self::Malformed,
+        }
+    }
+}
+
+impl From<Refused> for Rejection {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Ended => Self::Expired,
+            Refused::Revoked => Self::TokenRevoked,
+            Refused::Malformed => Self::Malformed,
+            Refused::Forged | Refused::Retired => Self::InvalidSignature,
+        }
+    }
+}
+
+fn identity(claims: AccessClaims) -> Identity {
+    Identity {
+        user: claims.subject.parse().ok(),
+        subject: claims.subject,
+        login: claims.preferred_username,
+        name: claims.name,
+        email: claims.email,
+        roles: claims.roles,
+        permissions: claims.permissions,
+        session: claims.session,
+        generation: claims.generation,
+        token: claims.token,
+        issued_at: claims.issued_at,
+        expires_at: claims.expires_at,
+        auth_time: claims.auth_time,
+    }
+}

@@ -1,0 +1,144 @@
+//! Step 4: access x caller -> permit, or the answer that the kind of request asks for: 401, 403,
+//! or the way to the login page.
+
+use http::header::{ACCEPT, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method};
+
+use super::admit::Target;
+use super::authenticate::{Credential, Source};
+use crate::access::{CsrfFacts, Denied, Permit, csrf_guard};
+use crate::config::{Access, Csrf};
+use crate::message::reject::Rejection;
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Why a request does not go on.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// With this answer.
+    Reject(Rejection),
+    /// Somebody must log in first: the reason that a 401 tells, if it is not led to the login page.
+    LogIn(Rejection),
+}
+
+/// Asks `access` for the caller of `credential`.
+pub(super) fn authorize(access: &Access, credential: Credential) -> Result<Permit, Refusal> {
+    Permit::grant(access, credential.caller()).map_err(|denied| match (denied, credential) {
+        (Denied::Lacking, _) => Refusal::Reject(Rejection::Forbidden),
+        (Denied::Anonymous, Credential::None(why) | Credential::Invalid(why)) => Refusal::LogIn(why),
+        (Denied::Anonymous, Credential::Valid(..)) => Refusal::LogIn(Rejection::MissingToken),
+    })
+}
+
+/// Whether a credential that came by `source` may be used by this request.
+pub(super) fn guard(
+    rule: &Csrf,
+    head: &Parts,
+    target: &Target<'_>,
+    secure: bool,
+    source: Source,
+) -> Result<(), Rejection> {
+    if source == Source::Bearer {
+        return Ok(());
+    }
+    let safe = is_safe(&head.method);
+    let websocket = is_websocket(&head.headers);
+    if safe && !websocket && !rule.safe_methods {
+        return Ok(());
+    }
+    let facts = CsrfFacts {
+        safe,
+        websocket,
+        own_origin: &target.origin(secure),
+        origins: head.headers.get_all(ORIGIN).iter().collect(),
+        fetch_sites: head.headers.get_all(FETCH_SITE).iter().collect(),
+    };
+    let field = |name: &HeaderName| head.headers.get_all(name).iter().collect();
+    if csrf_guard(rule, &facts, field) { Ok(()) } else { Err(Rejection::CsrfGuard) }
+}
+
+/// RFC 9110 section 9.2.1.
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// A handshake to leave HTTP for WebSocket (RFC 6455 section 4.1), or anything that calls itself so.
+pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(http::header::UPGRADE).iter().any(|value| {
+        value.to_str().is_ok_and(|list| {
+            list.split(',').any(|one| one.trim().eq_ignore_ascii_case("websocket"))
+        })
+    })
+}
+
+/// Whether a person looks at a page that this request fetches, and can be led to another one.
+pub(super) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    if is_websocket(headers) {
+        return false;
+    }
+    let only = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    match (only(&FETCH_MODE), only(&FETCH_DEST)) {
+        // A browser that says what it fetches is believed: only a whole document can be replaced
+        // by a login page. Scripts, manifests and service workers are refused instead.
+        (None, None) => matches!(*method, Method::GET | Method::HEAD) && accepts_html(headers),
+        (mode, dest) => mode == Some("navigate") && dest == Some("document"),
+    }
+}
+
+/// `text/html` by name: `*/*` is what scripts and tools send.
+pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|list| {
+        list.split(',').any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
+            // RFC 9110 section 12.4.2: a weight of zero means "not acceptable".
+            named && !parts.any(|weight| matches!(weight, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn fetch_metadata_decides_before_accept() {
+        let html = ("accept", "text/html,*/*");
+        let ask = |fields: &[_]| is_navigation(&Method::GET, &headers(fields));
+        let document = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), html];
+        assert!(ask(&document));
+        assert!(!ask(&[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty"), html]));
+        assert!(!ask(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), html]));
+        assert!(!ask(&[("sec-fetch-dest", "manifest"), html]));
+        assert!(!ask(&[("sec-fetch-dest", "serviceworker"), html]));
+    }
+
+    #[test]
+    fn without_fetch_metadata_only_a_get_that_names_html_is_a_navigation() {
+        let ask = |method: Method, accept| is_navigation(&method, &headers(&[("accept", accept)]));
+        assert!(ask(Method::GET, "application/xml, text/HTML;q=0.9"));
+        assert!(ask(Method::HEAD, "text/html"));
+        assert!(!ask(Method::GET, "*/*"));
+        assert!(!ask(Method::GET, "text/html;q=0, */*"));
+        assert!(!ask(Method::POST, "text/html"));
+        assert!(!is_navigation(&Method::GET, &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_websocket_handshake_is_never_a_navigation() {
+        let fields = headers(&[("upgrade", "WebSocket"), ("accept", "text/html")]);
+        assert!(!is_navigation(&Method::GET, &fields));
+    }
+}

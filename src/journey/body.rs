@@ -1,0 +1,103 @@
+//! The body of every answer. When it has been sent, or dropped, the access line is written.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::Journey;
+use super::admit::Visit;
+use crate::listen::BoxError;
+use crate::upstream::ResponseBody;
+
+/// What is sent, and what is told of it afterwards.
+#[derive(Debug)]
+pub struct ReplyBody {
+    content: Content,
+    sent: u64,
+    telling: Option<Telling>,
+}
+
+#[derive(Debug)]
+pub(super) struct Telling {
+    pub(super) journey: Rc<Journey>,
+    pub(super) visit: Box<Visit>,
+    pub(super) status: u16,
+}
+
+/// Our own words, or the upstream's.
+#[derive(Debug)]
+pub(super) enum Content {
+    Own(Bytes),
+    Upstream(ResponseBody),
+}
+
+impl Content {
+    pub(super) fn empty() -> Self {
+        Self::Own(Bytes::new())
+    }
+}
+
+impl ReplyBody {
+    pub(super) fn new(content: Content, telling: Telling) -> Self {
+        Self { content, sent: 0, telling: Some(telling) }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Content::Own(bytes) if bytes.is_empty() => None,
+            Content::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Content::Upstream(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
+            }
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Some(Err(_)) => {
+                if let Some(telling) = &mut this.telling {
+                    telling.visit.outcome = "upstream_cut";
+                }
+            }
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(bytes) => bytes.is_empty(),
+            Content::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        let Some(mut telling) = self.telling.take() else { return };
+        let whole = self.is_end_stream() || telling.visit.method == http::Method::HEAD;
+        if !whole && telling.visit.outcome == "ok" {
+            telling.visit.outcome = "client_gone";
+        }
+        telling.journey.tell(&telling.visit, telling.status, self.sent);
+    }
+}

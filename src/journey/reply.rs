@@ -1,0 +1,53 @@
+//! Step 7: what the client receives: the upstream's head without what belongs to one connection,
+//! our cookies, and the id by which this answer can be found in the log.
+
+use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE, UPGRADE, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use super::Journey;
+use super::admit::Visit;
+use super::body::Content;
+use crate::clock::Timestamp;
+use crate::message::fields;
+use crate::upstream::Inbound;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// RFC 9111 section 5.2.2: a response that sets a cookie of ours belongs to one client only.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
+
+/// An upstream's response on its way to the client.
+pub(super) fn from_upstream(inbound: Inbound) -> Response<Content> {
+    let (mut head, body) = inbound.into_parts();
+    let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    fields::strip_hop_by_hop(&mut head.headers);
+    head.headers.append(VIA, HeaderValue::from_static("1.1 sallyport"));
+    if switching {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    Response::from_parts(head, Content::Upstream(body))
+}
+
+impl Journey {
+    /// The last touch to every response, ours and the upstream's.
+    pub(super) fn finish(&self, headers: &mut HeaderMap, visit: &mut Visit) {
+        if let Ok(id) = HeaderValue::from_bytes(visit.id.text().as_bytes()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        if visit.cookies.values.is_empty() || self.too_late(visit.cookies.made) {
+            return;
+        }
+        for cookie in visit.cookies.values.drain(..) {
+            headers.append(SET_COOKIE, cookie);
+        }
+        headers.insert(CACHE_CONTROL, PRIVATE);
+    }
+
+    /// A slow answer must not put an old token over a newer one, nor undo a logout or another
+    /// login. A dropped cookie equals a lost response, and that is healed by the next refresh.
+    fn too_late(&self, made: Option<Timestamp>) -> bool {
+        let age = made.map(|made| self.shared.clock.now().since(made));
+        age.is_some_and(|age| age > self.shared.config.session.reuse_grace / 2)
+    }
+}

@@ -1,0 +1,189 @@
+//! Step 5: what the upstream receives. Everything that a client could forge is taken out, and what
+//! we know is put in.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE, VIA,
+};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use hyper::body::Incoming;
+
+use super::Journey;
+use super::admit::Visit;
+use super::authenticate::{Credential, Source};
+use super::authorize::is_websocket;
+use crate::access::{Identity, Permit};
+use crate::config::{HostPolicy, Route, Upstream};
+use crate::listen::Arrival;
+use crate::message::reject::Rejection;
+use crate::message::{cookies, fields, forwarded};
+use crate::token::AssertionClaims;
+use crate::upstream::{FaultCell, Outbound, RequestBody};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What goes to the upstream, and what must be kept until its answer.
+pub(super) struct Rewritten {
+    pub(super) outbound: Outbound,
+    pub(super) fault: Option<FaultCell>,
+    /// The client's end of a switch to WebSocket, if it asked for one.
+    pub(super) upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+/// What the steps before have made out.
+pub(super) struct Known<'a> {
+    pub(super) route: &'a Route,
+    pub(super) permit: &'a Permit,
+    pub(super) credential: &'a Credential,
+    pub(super) host: HeaderValue,
+    /// The canonical path and query.
+    pub(super) path: PathAndQuery,
+}
+
+impl Journey {
+    pub(super) fn rewrite(
+        &self,
+        mut head: Parts,
+        body: Incoming,
+        known: Known<'_>,
+        arrival: &Arrival,
+        visit: &Visit,
+    ) -> Result<Rewritten, Rejection> {
+        let config = &self.shared.config;
+        let index = known.route.upstream;
+        let (Some(upstream), Some(firewall)) =
+            (config.upstreams.get(index), self.shared.firewalls.get(index))
+        else {
+            return Err(Rejection::UpstreamUnavailable);
+        };
+        // RFC 6455 section 4.1 knows it for GET on HTTP/1.1 only.
+        let upgrade = (!visit.h2
+            && head.method == http::Method::GET
+            && head.version == Version::HTTP_11
+            && is_websocket(&head.headers))
+        .then(|| head.extensions.remove::<hyper::upgrade::OnUpgrade>())
+        .flatten();
+        let headers = &mut head.headers;
+        fields::strip_hop_by_hop(headers);
+        let trusted = forwarded::is_trusted(arrival.peer.ip(), &config.listen.trusted_proxies);
+        firewall.strip(headers, trusted);
+        cookies::strip(headers, &[&config.cookies.access, &config.cookies.refresh]);
+        if matches!(known.credential, Credential::Valid(_, Source::Bearer)) {
+            headers.remove(AUTHORIZATION);
+        }
+        // The framing is ours to make, from the body that we really have (RFC 9112 section 6).
+        headers.remove(CONTENT_LENGTH);
+        // Answered by us: hyper sends the 100 when the upstream connection first asks for bytes.
+        headers.remove(EXPECT);
+        if upgrade.is_some() {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        arrival.hop.add_x_forwarded(headers, &known.host);
+        add_via(headers, visit.h2);
+        if let Ok(id) = HeaderValue::from_bytes(visit.id.text().as_bytes()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        self.introduce(headers, index, upstream, &known, visit)?;
+        match upstream.host {
+            HostPolicy::Preserve => headers.insert(HOST, known.host),
+            // hyper's client writes the field from the connection's own server.
+            HostPolicy::Server => headers.remove(HOST),
+        };
+        let limits = &config.limits;
+        let (body, fault) = RequestBody::new(
+            body,
+            known.route.body_bytes,
+            limits.body_stall_timeout,
+            &self.deadlines,
+        );
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method;
+        *request.uri_mut() = Uri::from(known.path);
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = head.headers;
+        Ok(Rewritten { outbound: Outbound::new(known.permit, request), fault, upgrade })
+    }
+
+    /// Says who calls, if anybody does.
+    fn introduce(
+        &self,
+        headers: &mut HeaderMap,
+        index: usize,
+        upstream: &Upstream,
+        known: &Known<'_>,
+        visit: &Visit,
+    ) -> Result<(), Rejection> {
+        let (Some(identity), Credential::Valid(remembered, _)) =
+            (known.permit.caller().identity(), known.credential)
+        else {
+            return Ok(());
+        };
+        let ready = remembered.headers(index, || identity_headers(upstream, identity));
+        for (name, value) in ready.iter() {
+            headers.insert(name.clone(), value.clone());
+        }
+        let Some(assertion) = &upstream.assertion else { return Ok(()) };
+        // Used until half of its life is over, so that the upstream has time to verify it.
+        let until = visit.now.plus(assertion.ttl / 2);
+        let signed = remembered.assertion(index, until, || {
+            let expires_at = visit.now.plus(assertion.ttl);
+            let claims = AssertionClaims {
+                audience: &assertion.audience,
+                subject: &identity.subject,
+                session: identity.session,
+                token: crate::id::TokenId::generate().map_err(|_| Rejection::Internal)?,
+                issued_at: visit.now,
+                expires_at,
+                preferred_username: &identity.login,
+                name: identity.name.as_deref(),
+                email: identity.email.as_deref(),
+                roles: &identity.roles,
+                permissions: &identity.permissions,
+                auth_time: identity.auth_time,
+            };
+            let keyring = self.keyring.borrow();
+            let signed = keyring.sign_assertion(assertion.algorithm, &claims, visit.now);
+            let text = signed.map_err(|error| {
+                tracing::error!(error = %error, "an assertion could not be signed");
+                Rejection::Internal
+            })?;
+            let value = HeaderValue::try_from(text).map_err(|_| Rejection::Internal)?;
+            Ok((value, expires_at))
+        })?;
+        headers.insert(assertion.header.clone(), signed);
+        Ok(())
+    }
+}
+
+/// RFC 9110 section 7.6.3: every proxy adds itself, under a name that says no more than this.
+fn add_via(headers: &mut HeaderMap, h2: bool) {
+    let own = HeaderValue::from_static(if h2 { "2 sallyport" } else { "1.1 sallyport" });
+    headers.append(VIA, own);
+}
+
+fn identity_headers(upstream: &Upstream, identity: &Identity) -> HeaderMap {
+    let names = &upstream.identity;
+    let session = identity.session.map(|session| session.to_string());
+    let texts = [
+        (&names.user, Some(identity.login.as_str())),
+        (&names.id, Some(identity.subject.as_str())),
+        (&names.name, identity.name.as_deref()),
+        (&names.email, identity.email.as_deref()),
+        (&names.session, session.as_deref()),
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, text) in texts {
+        if let (Some(name), Some(text)) = (name, text.filter(|text| !text.is_empty())) {
+            headers.insert(name.clone(), fields::percent_header_value(text));
+        }
+    }
+    for (name, list) in [(&names.roles, &identity.roles), (&names.permissions, &identity.permissions)]
+    {
+        if let (Some(name), false) = (name, list.is_empty()) {
+            headers.insert(name.clone(), fields::percent_header_value(&list.join(",")));
+        }
+    }
+    headers
+}
