@@ -9,6 +9,7 @@ pub mod listen;
 pub mod upstream;
 
 pub mod access;
+pub mod observe;
 pub mod store;
 pub mod token;
 

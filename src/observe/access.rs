@@ -1,0 +1,194 @@
+//! The access line: one per request, formatted once into the buffer of its core, and handed to the
+//! writer thread by the bufferful. Queries, cookies and credentials have no field here, so they
+//! cannot be written.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::mem;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::encode::{self, Fields};
+use super::request_id::RequestId;
+use super::writer::{Batch, Outlet};
+use crate::clock::Timestamp;
+use crate::config::LogFormat;
+use crate::id::SessionId;
+
+/// A core's buffer is handed over when it holds this many bytes.
+const FLUSH_AT: usize = 32 * 1024;
+
+/// Room beyond `FLUSH_AT`, so that an ordinary last line does not make the buffer grow.
+const HEADROOM: usize = 2 * 1024;
+
+// Longest values, in bytes. What is longer is cut and ends in `...`: a line is for people and
+// programs that count, and a stranger must not be able to fill the disk with one request.
+const METHOD_MAX: usize = 32;
+const HOST_MAX: usize = 255;
+const PATH_MAX: usize = 2048;
+const NAME_MAX: usize = 256;
+
+/// What is told of one request.
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    /// When the answer was complete.
+    pub now: Timestamp,
+    /// The id that the client was given.
+    pub request_id: RequestId,
+    /// The client's true address, after trusted proxies.
+    pub client: IpAddr,
+    /// `HTTP/1.1`, `HTTP/2.0`.
+    pub protocol: &'a str,
+    /// As sent.
+    pub method: &'a str,
+    /// The host asked for, canonical.
+    pub host: &'a str,
+    /// The canonical path. Never the query: it may hold secrets.
+    pub path: &'a str,
+    /// The status sent.
+    pub status: u16,
+    /// What became of it: the label of a rejection, or `ok` and its like. A closed set.
+    pub outcome: &'a str,
+    /// The login name of a known caller.
+    pub caller: Option<&'a str>,
+    /// The session of a known caller.
+    pub session: Option<SessionId>,
+    /// The route's name; `None` when none matched.
+    pub route: Option<&'a str>,
+    /// The upstream's name; `None` when we answered ourselves.
+    pub upstream: Option<&'a str>,
+    /// Bytes of body sent to the client.
+    pub bytes: u64,
+    /// From the request's head to the end of the answer.
+    pub elapsed: Duration,
+    /// From the request sent on to the head of the upstream's answer.
+    pub upstream_elapsed: Option<Duration>,
+}
+
+/// The lines of one core that the writer has not been given yet. Not `Sync`: it lives on its core.
+/// What is in it when it is dropped is handed over.
+#[derive(Debug)]
+pub struct CoreBuffer {
+    bytes: Vec<u8>,
+    lines: u64,
+    format: LogFormat,
+    second: Second,
+    outlet: Outlet,
+    of_one_core: PhantomData<Cell<()>>,
+}
+
+impl CoreBuffer {
+    pub(super) fn new(outlet: Outlet, format: LogFormat) -> Self {
+        let second = Second::of(0);
+        Self { bytes: Vec::new(), lines: 0, format, second, outlet, of_one_core: PhantomData }
+    }
+
+    /// Adds a line; hands the buffer over when it is full. Never waits.
+    pub fn line(&mut self, line: &Line<'_>) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FLUSH_AT + HEADROOM);
+        }
+        if self.second.secs != line.now.secs() {
+            self.second = Second::of(line.now.secs());
+        }
+        write(&mut self.bytes, self.format, &self.second, line);
+        self.lines += 1;
+        if self.bytes.len() >= FLUSH_AT {
+            self.flush();
+        }
+    }
+
+    /// Hands over what there is. The core calls this once a second, so that the log is never older
+    /// than that. Never waits: if the writer is that far behind, the lines are dropped and counted.
+    pub fn flush(&mut self) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        let batch = Batch { bytes: mem::take(&mut self.bytes), lines: mem::take(&mut self.lines) };
+        if let Some(mut refused) = self.outlet.offer(batch) {
+            refused.clear();
+            self.bytes = refused;
+        }
+    }
+}
+
+impl Drop for CoreBuffer {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+fn write(out: &mut Vec<u8>, format: LogFormat, second: &Second, line: &Line<'_>) {
+    let mut fields = Fields::begin(out, format);
+    fields.ascii("time", |out| {
+        out.extend_from_slice(&second.text);
+        let millis = line.now.millis().rem_euclid(1000);
+        encode::padded(out, u64::try_from(millis).unwrap_or_default(), 100);
+        out.push(b'Z');
+    });
+    fields.ascii("request_id", |out| out.extend_from_slice(line.request_id.text().as_bytes()));
+    fields.ascii("client", |out| encode::address(out, line.client));
+    fields.text("protocol", line.protocol, NAME_MAX);
+    fields.text("method", line.method, METHOD_MAX);
+    fields.text("host", line.host, HOST_MAX);
+    fields.text("path", line.path, PATH_MAX);
+    fields.number("status", u64::from(line.status));
+    fields.text("outcome", line.outcome, NAME_MAX);
+    // What there is not has no field, so no name that a stranger chooses can look like an absence.
+    if let Some(caller) = line.caller {
+        fields.text("caller", caller, NAME_MAX);
+    }
+    if let Some(session) = line.session {
+        fields.ascii("session", |out| {
+            session.as_bytes().iter().for_each(|byte| out.extend_from_slice(&encode::hex(*byte)));
+        });
+    }
+    if let Some(route) = line.route {
+        fields.text("route", route, NAME_MAX);
+    }
+    if let Some(upstream) = line.upstream {
+        fields.text("upstream", upstream, NAME_MAX);
+    }
+    fields.number("bytes", line.bytes);
+    fields.millis("elapsed_ms", line.elapsed);
+    if let Some(elapsed) = line.upstream_elapsed {
+        fields.millis("upstream_ms", elapsed);
+    }
+    fields.end();
+}
+
+/// `2026-11-22T05:22:01.` of the second that the last line was in: at any load worth speeding up,
+/// the next one is in the same.
+#[derive(Debug)]
+struct Second {
+    secs: i64,
+    text: Vec<u8>,
+}
+
+impl Second {
+    /// RFC 3339 section 5.6, in UTC.
+    fn of(secs: i64) -> Self {
+        // A clock outside of the years that RFC 3339 can write shows as the epoch.
+        let date = time::OffsetDateTime::from_unix_timestamp(secs)
+            .ok()
+            .filter(|date| (0..=9999).contains(&date.year()))
+            .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+        let mut text = Vec::with_capacity(20);
+        encode::padded(&mut text, u64::from(date.year().unsigned_abs()), 1000);
+        for (mark, value) in [
+            (b'-', u8::from(date.month())),
+            (b'-', date.day()),
+            (b'T', date.hour()),
+            (b':', date.minute()),
+            (b':', date.second()),
+        ] {
+            text.push(mark);
+            encode::padded(&mut text, u64::from(value), 10);
+        }
+        text.push(b'.');
+        Self { secs, text }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! Writing fields into a line without the formatting machinery, and without a way out: whatever a
+//! stranger sent, it stays inside its quotes, on its line, in ASCII.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::LogFormat;
+
+/// Appends the fields of one line in the order in which they are told.
+pub(super) struct Fields<'a> {
+    out: &'a mut Vec<u8>,
+    format: LogFormat,
+    first: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// Opens a line at the end of `out`.
+    pub(super) fn begin(out: &'a mut Vec<u8>, format: LogFormat) -> Self {
+        if format == LogFormat::Json {
+            out.push(b'{');
+        }
+        Self { out, format, first: true }
+    }
+
+    /// Closes the line.
+    pub(super) fn end(self) {
+        match self.format {
+            LogFormat::Json => self.out.extend_from_slice(b"}\n"),
+            LogFormat::Text => self.out.push(b'\n'),
+        }
+    }
+
+    /// Text of any origin, cut to `most` bytes.
+    pub(super) fn text(&mut self, key: &str, value: &str, most: usize) {
+        self.key(key);
+        let cut = value.len() > most;
+        let value = value.get(..value.floor_char_boundary(most)).unwrap_or(value);
+        let plain = match self.format {
+            LogFormat::Text => !cut && !value.is_empty() && value.bytes().all(is_bare),
+            LogFormat::Json => false,
+        };
+        if plain {
+            self.out.extend_from_slice(value.as_bytes());
+            return;
+        }
+        self.out.push(b'"');
+        if value.bytes().all(is_plain) {
+            self.out.extend_from_slice(value.as_bytes());
+        } else {
+            escape(self.out, value);
+        }
+        if cut {
+            self.out.extend_from_slice(CUT);
+        }
+        self.out.push(b'"');
+    }
+
+    /// Text of ours that needs no escape: letters, digits and `-:.T`.
+    pub(super) fn ascii(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.key(key);
+        let quote = self.format == LogFormat::Json;
+        if quote {
+            self.out.push(b'"');
+        }
+        write(self.out);
+        if quote {
+            self.out.push(b'"');
+        }
+    }
+
+    /// A number.
+    pub(super) fn number(&mut self, key: &str, value: u64) {
+        self.key(key);
+        number(self.out, value);
+    }
+
+    /// A time in milliseconds, to the microsecond.
+    pub(super) fn millis(&mut self, key: &str, value: Duration) {
+        self.key(key);
+        let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+        number(self.out, micros / 1000);
+        self.out.push(b'.');
+        padded(self.out, micros % 1000, 100);
+    }
+
+    fn key(&mut self, key: &str) {
+        let first = std::mem::replace(&mut self.first, false);
+        match self.format {
+            LogFormat::Text => {
+                if !first {
+                    self.out.push(b' ');
+                }
+                self.out.extend_from_slice(key.as_bytes());
+                self.out.push(b'=');
+            }
+            LogFormat::Json => {
+                self.out.extend_from_slice(if first { b"\"" } else { b",\"" });
+                self.out.extend_from_slice(key.as_bytes());
+                self.out.extend_from_slice(b"\":");
+            }
+        }
+    }
+}
+
+/// Stands at the end of a value that was longer than its line allows.
+const CUT: &[u8] = b"...";
+
+/// A byte that may stand in a text line outside quotes.
+const fn is_bare(byte: u8) -> bool {
+    matches!(byte, b'!' | b'#'..=b'<' | b'>'..=b'[' | b']'..=b'~')
+}
+
+/// A byte that stands for itself between quotes.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')
+}
+
+/// RFC 8259 section 7; all that is not printable ASCII as `\uXXXX`, so that neither a terminal nor a
+/// log reader that splits at U+2028 is led astray.
+fn escape(out: &mut Vec<u8>, value: &str) {
+    for character in value.chars() {
+        match character {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            ' '..='~' => out.extend(u8::try_from(character)),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let [high, low] = unit.to_be_bytes();
+                    out.extend_from_slice(b"\\u");
+                    out.extend_from_slice(&hex(high));
+                    out.extend_from_slice(&hex(low));
+                }
+            }
+        }
+    }
+}
+
+/// Two lower-case hex digits.
+pub(super) const fn hex(byte: u8) -> [u8; 2] {
+    const fn digit(nibble: u8) -> u8 {
+        if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
+    }
+    [digit(byte >> 4), digit(byte & 15)]
+}
+
+/// A decimal number.
+pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = decimal(value);
+        start -= 1;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+}
+
+/// A decimal number with leading zeros; `unit` is the value of its first digit (100 for three).
+pub(super) fn padded(out: &mut Vec<u8>, value: u64, mut unit: u64) {
+    while unit > 0 {
+        out.push(decimal(value / unit));
+        unit /= 10;
+    }
+}
+
+/// An address; one that IPv6 wraps around IPv4 as the IPv4 that it is.
+pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            for (index, octet) in v4.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                number(out, u64::from(octet));
+            }
+        }
+        IpAddr::V6(v6) => {
+            let start = out.len();
+            // A vector takes whatever it is given; if that ever changed, half an address would be
+            // worse than none.
+            if write!(out, "{v6}").is_err() {
+                out.truncate(start);
+            }
+        }
+    }
+}
+
+fn decimal(value: u64) -> u8 {
+    // Always fits: the remainder is below ten.
+    b'0' + u8::try_from(value % 10).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_library_writes_them() {
+        for value in [0, 1, 9, 10, 99, 100, 12_345_678, u64::MAX - 1, u64::MAX] {
+            assert_eq!(written(|out| number(out, value)), value.to_string());
+        }
+        assert_eq!(written(|out| padded(out, 7, 100)), "007");
+        assert_eq!(written(|out| padded(out, 2026, 1000)), "2026");
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_library_writes_them() {
+        for text in ["0.0.0.0", "203.0.113.9", "255.255.255.255", "::1", "2001:db8::7:0:1"] {
+            assert_eq!(written(|out| address(out, text.parse().unwrap())), text);
+        }
+        assert_eq!(written(|out| address(out, "::ffff:192.0.2.1".parse().unwrap())), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_time_is_told_in_milliseconds_to_the_microsecond() {
+        let mut out = Vec::new();
+        let mut fields = Fields::begin(&mut out, LogFormat::Text);
+        fields.millis("a", Duration::from_nanos(1_234_567_999));
+        fields.millis("b", Duration::from_micros(5));
+        fields.millis("c", Duration::ZERO);
+        fields.end();
+        assert_eq!(String::from_utf8(out).unwrap(), "a=1234.567 b=0.005 c=0.000\n");
+    }
+}
