@@ -65,6 +65,19 @@ pub fn guard<'a>(
     }
 }
 
+/// Whether a request that carries no credential yet, as a login does, is *marked* as coming from a
+/// foreign page. One without any mark is not.
+pub fn is_foreign(rule: &Csrf, facts: &CsrfFacts<'_>) -> bool {
+    match claimed_origin(rule, facts) {
+        Claimed::Own => false,
+        Claimed::Foreign => true,
+        // `none`: the person's own act, such as a bookmark.
+        Claimed::Absent => {
+            !facts.fetch_sites.iter().all(|&site| site == "same-origin" || site == "none")
+        }
+    }
+}
+
 /// The value, if there is exactly one field line, or several that agree.
 fn only<'a>(values: &[&'a HeaderValue]) -> Option<&'a HeaderValue> {
     let (first, rest) = values.split_first()?;
@@ -189,6 +202,36 @@ mod tests {
         assert!(ask(&rule, (true, true), &["https://app.test"], &[], &[]));
         rule.safe_methods = true;
         assert!(!ask(&rule, (true, false), &[], &[], &[]));
+    }
+
+    #[test]
+    fn a_login_is_refused_only_when_it_is_marked_as_foreign() {
+        let rule = rule();
+        let own = Origin::parse("https://app.test").unwrap();
+        let foreign = |origins: &[&'static str], sites: &[&'static str]| {
+            let fields = |list: &[&'static str]| -> Vec<HeaderValue> {
+                list.iter().map(|one| HeaderValue::from_static(one)).collect()
+            };
+            let (origins, sites) = (fields(origins), fields(sites));
+            is_foreign(
+                &rule,
+                &CsrfFacts {
+                    safe: false,
+                    websocket: false,
+                    own_origin: &own,
+                    origins: origins.iter().collect(),
+                    fetch_sites: sites.iter().collect(),
+                },
+            )
+        };
+        assert!(!foreign(&[], &[]));
+        assert!(!foreign(&["https://app.test"], &["same-origin"]));
+        assert!(!foreign(&["https://friend.test"], &["cross-site"]));
+        assert!(!foreign(&[], &["none"]));
+        assert!(foreign(&["https://evil.test"], &[]));
+        assert!(foreign(&["null"], &["same-origin"]));
+        assert!(foreign(&[], &["cross-site"]));
+        assert!(foreign(&[], &["same-site"]));
     }
 
     #[test]

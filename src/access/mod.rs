@@ -3,7 +3,7 @@
 mod csrf;
 mod permit;
 
-pub use csrf::{CsrfFacts, guard as csrf_guard};
+pub use csrf::{CsrfFacts, guard as csrf_guard, is_foreign};
 pub use permit::{Denied, Permit};
 
 use std::sync::Arc;

@@ -1,0 +1,203 @@
+//! `<base>/login`: the page, and name and secret -> a session and its cookies.
+
+use http::StatusCode;
+use http::header::USER_AGENT;
+use serde_json::json;
+
+use super::pages::{self, Message, Page, Reason};
+use super::{Answered, Asked, Endpoints, Refused, limit_fields, query};
+use crate::access::Caller;
+use crate::message::cookies::Found;
+use crate::message::reject::Rejection;
+use crate::message::return_to::ReturnTo;
+use crate::secret::Secret;
+use crate::session::{Allowance, Attempt, Begun, LoginError, LoginStep};
+
+/// Says on the way back from a login that cookies were set just now, so that a browser which did
+/// not keep them is told so instead of being sent round in circles.
+const SIGNED_IN: &str = "signed_in";
+/// Says that a logout led here.
+const SIGNED_OUT: &str = "signed_out";
+
+impl Endpoints {
+    pub(super) fn login_page(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
+        let return_to = query(asked.head, "return_to");
+        let return_to = self.return_to(return_to.as_deref(), asked);
+        let place = return_to.as_ref().map(ReturnTo::as_str);
+        if let Caller::Session(_) = asked.caller {
+            return Answered::see_other(place.unwrap_or("/"));
+        }
+        if query(asked.head, SIGNED_IN).is_some() {
+            let expected = self.config.listen.public_url.ascii();
+            let wrong_host = self.config.listen.public_url.host != asked.own.host;
+            let why = match wrong_host {
+                true => pages::Refusal::WrongHost { expected: &expected },
+                false => pages::Refusal::Cookies,
+            };
+            let page = Page::CookiesRefused { why, return_to: place };
+            return Ok(self.page(StatusCode::OK, &page, asked));
+        }
+        if query(asked.head, SIGNED_OUT).is_some() {
+            return Ok(self.page(StatusCode::OK, &Page::LoggedOut, asked));
+        }
+        let reason = match &asked.nobody {
+            Some(Rejection::SessionExpired | Rejection::Expired) => Some(Reason::SessionEnded),
+            Some(Rejection::SessionRevoked | Rejection::TokenRevoked) => {
+                Some(Reason::SessionRevoked)
+            }
+            _ => None,
+        };
+        let login = pages::Login { return_to: place, reason, ..pages::Login::default() };
+        let answer = self.page(StatusCode::OK, &Page::Login(login), asked);
+        // What the browser still holds is no good: it goes, whoever set it and wherever.
+        let stale = matches!(
+            asked.nobody,
+            Some(
+                Rejection::Malformed
+                    | Rejection::InvalidSignature
+                    | Rejection::SessionExpired
+                    | Rejection::SessionRevoked
+                    | Rejection::TokenRevoked
+            )
+        );
+        Ok(if stale { answer.with_cookies(self.cleared_cookies()) } else { answer })
+    }
+
+    pub(super) async fn login(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
+        let settings = &self.config.login;
+        let identifier = asked.fields.text(&settings.identifier_field)?.unwrap_or_default();
+        let secret = asked.fields.text(&settings.secret_field)?.unwrap_or_default();
+        let return_to = self.return_to(asked.fields.text("return_to")?, asked);
+        let remember = asked.fields.flag("remember")?.unwrap_or(false);
+        let refused = |message, rejection: Rejection| {
+            self.login_refused(asked, identifier, remember, return_to.as_ref(), message, rejection)
+        };
+        if identifier.is_empty() {
+            return refused(Message::IdentifierMissing, Rejection::validation(&settings.identifier_field));
+        }
+        if secret.is_empty() {
+            return refused(Message::SecretMissing, Rejection::validation(&settings.secret_field));
+        }
+        let attempt = Attempt {
+            identifier: identifier.to_owned(),
+            secret: Secret::new(secret.to_owned()),
+            client: asked.client,
+            user_agent: asked
+                .head
+                .headers
+                .get(USER_AGENT)
+                .map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned())
+                .unwrap_or_default(),
+            remember,
+            pending: asked.fields.text("pending")?.map(str::to_owned),
+            replaces: self.present_session(asked),
+        };
+        match self.sessions.log_in(attempt).await {
+            Ok(LoginStep::Done(begun)) => self.logged_in(asked, &begun, return_to.as_ref()),
+            Ok(LoginStep::Next { pending, factor }) => {
+                let next = json!({ "next": factor, "pending": pending });
+                Ok(Answered { status: StatusCode::ACCEPTED, ..Answered::json(&next) })
+            }
+            Err(error) => {
+                if let LoginError::Unavailable(cause) = &error {
+                    tracing::error!(error = %cause, "a login failed on our side");
+                }
+                let (message, rejection) = match error {
+                    LoginError::Refused(allowance) => {
+                        (Message::InvalidCredentials, Rejection::InvalidCredentials(allowance.into()))
+                    }
+                    LoginError::Limited(allowance) => {
+                        let retry_after = Some(allowance.retry_after);
+                        let limited = Rejection::RateLimited(allowance.into());
+                        (Message::RateLimited { retry_after }, limited)
+                    }
+                    LoginError::Stale => (Message::Unavailable, Rejection::SessionExpired),
+                    LoginError::Busy { retry_after } => {
+                        (Message::Unavailable, Rejection::Busy { retry_after })
+                    }
+                    LoginError::Unavailable(_) => {
+                        (Message::Unavailable, Rejection::StoreUnavailable)
+                    }
+                };
+                refused(message, rejection)
+            }
+        }
+    }
+
+    /// The session that this browser is in, which a login takes the place of.
+    fn present_session(&self, asked: &Asked<'_>) -> Option<crate::id::SessionId> {
+        let of_caller = asked.caller.identity().and_then(|identity| identity.session);
+        of_caller.or_else(|| match asked.refresh {
+            Found::One(token) => self.sessions.session_of(token),
+            Found::Absent | Found::Conflict => None,
+        })
+    }
+
+    fn logged_in(
+        &self,
+        asked: &Asked<'_>,
+        begun: &Begun,
+        return_to: Option<&ReturnTo>,
+    ) -> Result<Answered, Refused> {
+        let cookies = self.pair_cookies(&begun.pair, asked.now);
+        if asked.page {
+            let place = return_to.map_or("/", ReturnTo::as_str);
+            let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
+            let base = &self.config.login.base;
+            let onward = format!("{base}/login?{SIGNED_IN}=1&return_to={place}");
+            return Ok(Answered::see_other(&onward)?.with_cookies(cookies));
+        }
+        let who = &begun.pair.who;
+        let mut answer = Answered::json(&json!({
+            "message": "Login successful",
+            "user": {
+                "id": who.id.to_string(),
+                "login": who.login,
+                "name": who.name,
+                "roles": who.roles,
+                "permissions": who.permissions,
+            },
+            "expires_at": begun.pair.access_expires_at().secs(),
+        }));
+        answer.headers.extend(limit_fields(&begun.allowance));
+        Ok(answer.with_cookies(cookies))
+    }
+
+    fn login_refused(
+        &self,
+        asked: &Asked<'_>,
+        identifier: &str,
+        remember: bool,
+        return_to: Option<&ReturnTo>,
+        message: Message,
+        rejection: Rejection,
+    ) -> Result<Answered, Refused> {
+        if !asked.page {
+            return Err(rejection.into());
+        }
+        let login = pages::Login {
+            identifier,
+            return_to: return_to.map(ReturnTo::as_str),
+            error: Some(message),
+            reason: None,
+            remember,
+        };
+        let mut answer = self.page(rejection.status(), &Page::Login(login), asked);
+        rejection.add_fields(&mut answer.headers);
+        Ok(answer)
+    }
+}
+
+impl From<Allowance> for crate::message::reject::Limit {
+    fn from(allowance: Allowance) -> Self {
+        let Allowance { limit, remaining, reset, retry_after } = allowance;
+        Self { limit, remaining, reset, retry_after }
+    }
+}
+
+impl Endpoints {
+    /// Where a logout leads.
+    pub(super) fn signed_out_url(&self) -> String {
+        format!("{}/login?{SIGNED_OUT}=1", self.config.login.base)
+    }
+}

@@ -1,0 +1,46 @@
+//! `<base>/logout`: ends the session on the server, and deletes what the browser holds of it.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::pages::Page;
+use super::{Answered, Asked, Endpoints, Refused, query};
+use crate::message::cookies::Found;
+use crate::message::reject::Rejection;
+use crate::message::return_to::ReturnTo;
+
+impl Endpoints {
+    /// Asks whether it is meant: a GET changes nothing.
+    pub(super) fn logout_page(&self, asked: &Asked<'_>) -> Answered {
+        let Some(identity) = asked.caller.identity() else {
+            return self.page(StatusCode::OK, &Page::LoggedOut, asked);
+        };
+        let return_to = query(asked.head, "return_to");
+        let return_to = self.return_to(return_to.as_deref(), asked);
+        let return_to = return_to.as_ref().map(ReturnTo::as_str);
+        let page = Page::LogoutConfirm { login: &identity.login, return_to };
+        self.page(StatusCode::OK, &page, asked)
+    }
+
+    pub(super) async fn logout(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
+        let by_caller = asked.caller.identity().and_then(|identity| identity.session);
+        // Whatever its generation: somebody who holds any token of the session may end it.
+        let by_refresh = match asked.refresh {
+            Found::One(token) => self.sessions.session_of(token),
+            Found::Absent | Found::Conflict => None,
+        };
+        for session in [by_caller, by_refresh.filter(|one| Some(*one) != by_caller)] {
+            let Some(session) = session else { continue };
+            self.sessions.log_out(session).await.map_err(|error| {
+                tracing::error!(error = %error, "a logout failed on our side");
+                // The cookies stay: the session lives, and the user can try again.
+                Rejection::StoreUnavailable
+            })?;
+        }
+        let answer = match asked.page {
+            true => Answered::see_other(&self.signed_out_url())?,
+            false => Answered::json(&json!({ "message": "Logout successful" })),
+        };
+        Ok(answer.with_cookies(self.cleared_cookies()))
+    }
+}

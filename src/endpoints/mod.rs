@@ -1,0 +1,384 @@
+//! The gateway's own answers. Each endpoint is one file; [`Endpoint::ALL`] is the list that routing
+//! and the access table are held to.
+
+mod keys;
+mod login;
+mod logout;
+mod me;
+pub mod pages;
+mod refresh;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use crate::access::Caller;
+use crate::clock::Timestamp;
+use crate::config::{Config, Origin};
+use crate::message::cookies::{self, Found, Life, Which};
+use crate::message::form::Fields;
+use crate::message::reject::Rejection;
+use crate::message::return_to::{self, ReturnTo};
+use crate::session::{Allowance, Pair, Sessions};
+use pages::{Page, Pages};
+
+/// One of our own paths with one method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `GET <base>/login`: the page.
+    LoginPage,
+    /// `POST <base>/login`
+    Login,
+    /// `POST <base>/refresh`
+    Refresh,
+    /// `GET <base>/logout`: asks whether it is meant.
+    LogoutPage,
+    /// `POST <base>/logout`
+    Logout,
+    /// `GET <base>/me`
+    Me,
+    /// `GET /.well-known/jwks.json`
+    Keys,
+    /// `GET <base>/assets/NAME`: what the pages are dressed with.
+    Asset,
+}
+
+/// Where the public keys are (RFC 8414 names the file so by custom).
+const KEYS_PATH: &str = "/.well-known/jwks.json";
+
+impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::LoginPage,
+        Self::Login,
+        Self::Refresh,
+        Self::LogoutPage,
+        Self::Logout,
+        Self::Me,
+        Self::Keys,
+        Self::Asset,
+    ];
+
+    /// Its method; `GET` serves `HEAD` too.
+    pub const fn method(self) -> Method {
+        match self {
+            Self::Login | Self::Refresh | Self::Logout => Method::POST,
+            Self::LoginPage | Self::LogoutPage | Self::Me | Self::Keys | Self::Asset => Method::GET,
+        }
+    }
+
+    /// Its path below the base.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::LoginPage | Self::Login => "/login",
+            Self::Refresh => "/refresh",
+            Self::LogoutPage | Self::Logout => "/logout",
+            Self::Me => "/me",
+            Self::Keys => KEYS_PATH,
+            Self::Asset => "/assets/",
+        }
+    }
+
+    fn has_path(self, base: &str, path: &str) -> bool {
+        match self {
+            Self::Keys => path == KEYS_PATH,
+            Self::Asset => path.strip_prefix(base).is_some_and(|rest| {
+                rest.strip_prefix(self.suffix()).is_some_and(|name| !name.is_empty())
+            }),
+            _ => path.strip_prefix(base) == Some(self.suffix()),
+        }
+    }
+
+    /// Whether it looks at who calls.
+    pub const fn knows_caller(self) -> bool {
+        !matches!(self, Self::Refresh | Self::Keys | Self::Asset)
+    }
+
+    /// Whether a caller whose access token has ended is refreshed in passing. Logging in and out
+    /// replace or end the session: nothing is gained by renewing it first.
+    pub const fn refreshes(self) -> bool {
+        matches!(self, Self::LoginPage | Self::LogoutPage | Self::Me)
+    }
+
+    /// How a foreign page is kept from making a browser call it.
+    pub const fn guard(self) -> Guard {
+        match self {
+            // No credential yet: only what is marked as foreign is refused.
+            Self::Login => Guard::Foreign,
+            Self::Refresh | Self::Logout => Guard::Cookie,
+            Self::LoginPage | Self::LogoutPage | Self::Me | Self::Keys | Self::Asset => {
+                Guard::Nothing
+            }
+        }
+    }
+}
+
+/// What an endpoint asks of a request that a browser may have been tricked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// It changes nothing.
+    Nothing,
+    /// Refuses what is marked as foreign.
+    Foreign,
+    /// The whole CSRF guard, if the credential came in a cookie.
+    Cookie,
+}
+
+/// A request to one of our own endpoints, read.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The request's head.
+    pub head: &'a Parts,
+    /// The last part of the path, for assets.
+    pub path: &'a str,
+    /// Its body's fields; empty when there was no body.
+    pub fields: Fields,
+    /// Who calls.
+    pub caller: Caller,
+    /// Why that is nobody.
+    pub nobody: Option<Rejection>,
+    /// The refresh cookie.
+    pub refresh: Found<'a>,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The origin that the request was sent to.
+    pub own: Origin,
+    /// The present moment.
+    pub now: Timestamp,
+    /// Whether a person looks at the answer, rather than a program.
+    pub page: bool,
+}
+
+/// What an endpoint answers.
+#[derive(Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: StatusCode,
+    /// Fields but for cookies.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// `Set-Cookie` fields.
+    pub cookies: Vec<HeaderValue>,
+}
+
+/// A refusal by an endpoint, and the cookies that go with it.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub rejection: Rejection,
+    /// `Set-Cookie` fields: what is of no use any more is deleted.
+    pub cookies: Vec<HeaderValue>,
+}
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Self {
+        Self { rejection, cookies: Vec::new() }
+    }
+}
+
+/// Our own answers; shared by all cores.
+#[derive(Debug)]
+pub struct Endpoints {
+    config: Arc<Config>,
+    sessions: Arc<Sessions>,
+    pages: Pages,
+    csp: HeaderValue,
+}
+
+impl Endpoints {
+    /// The endpoints of a gateway.
+    pub fn new(config: Arc<Config>, sessions: Arc<Sessions>, pages: Pages) -> Self {
+        let csp = HeaderValue::from_static(pages.content_security_policy());
+        Self { config, sessions, pages, csp }
+    }
+
+    /// Which endpoint a request means: none for paths that are not ours.
+    ///
+    /// # Errors
+    /// Below the base path everything is ours: unknown paths and wrong methods are refused, and
+    /// never reach an application.
+    pub fn find(&self, path: &str, method: &Method) -> Result<Option<Endpoint>, Rejection> {
+        let base = self.config.login.base.as_str();
+        let below = path.strip_prefix(base).is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with('/')
+        });
+        if !below && path != KEYS_PATH {
+            return Ok(None);
+        }
+        let asked = if *method == Method::HEAD { &Method::GET } else { method };
+        let mut known = Endpoint::ALL.into_iter().filter(|one| one.has_path(base, path)).peekable();
+        if known.peek().is_none() {
+            return Err(Rejection::NotFound);
+        }
+        match known.find(|one| one.method() == *asked) {
+            Some(endpoint) => Ok(Some(endpoint)),
+            None => Err(Rejection::MethodNotAllowed),
+        }
+    }
+
+    /// Answers.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn answer(&self, endpoint: Endpoint, asked: Asked<'_>) -> Result<Answered, Refused> {
+        match endpoint {
+            Endpoint::LoginPage => self.login_page(&asked),
+            Endpoint::Login => self.login(&asked).await,
+            Endpoint::Refresh => self.refresh(&asked).await,
+            Endpoint::LogoutPage => Ok(self.logout_page(&asked)),
+            Endpoint::Logout => self.logout(&asked).await,
+            Endpoint::Me => self.me(asked),
+            Endpoint::Keys => Ok(self.keys()),
+            Endpoint::Asset => self.asset(&asked),
+        }
+    }
+
+    /// `Set-Cookie` fields for a new pair.
+    pub fn pair_cookies(&self, pair: &Pair, now: Timestamp) -> Vec<HeaderValue> {
+        let life = |end: Timestamp| match pair.persistent {
+            true => Life::For(end.since(now)),
+            false => Life::Browser,
+        };
+        let settings = &self.config.cookies;
+        // The access cookie goes with its token, so that its absence says "ended" and not "forged";
+        // in the explicit style the answer shall be able to say `expired`.
+        let access_life = life(pair.access_expires_at());
+        let access = cookies::set(settings, Which::Access, &pair.access, access_life);
+        let refresh = pair.refresh.as_ref().map(|token| {
+            cookies::set(settings, Which::Refresh, token, life(pair.refresh_expires_at))
+        });
+        let made = std::iter::once(access).chain(refresh).filter_map(|cookie| match cookie {
+            Ok(cookie) => Some(cookie),
+            Err(error) => {
+                tracing::error!(error = %error, "a cookie could not be made");
+                None
+            }
+        });
+        made.collect()
+    }
+
+    /// `Set-Cookie` fields that delete every variant of our cookies.
+    pub fn cleared_cookies(&self) -> Vec<HeaderValue> {
+        cookies::clear_variants(&self.config.cookies, &self.config.login.base)
+    }
+
+    /// A page that says why a request was refused.
+    pub fn error_page(
+        &self,
+        rejection: &Rejection,
+        status: StatusCode,
+        request_id: &str,
+        caller: &Caller,
+        head: &HeaderMap,
+    ) -> String {
+        let base = &self.config.login.base;
+        let login = caller.identity().map(|identity| identity.login.as_str());
+        let login_url = format!("{base}/login");
+        let switch_url = format!("{base}/logout");
+        let failure = pages::Failure {
+            status,
+            code: rejection.code(),
+            message: rejection.message(),
+            request_id: Some(request_id),
+            retry_after: rejection.retry_after(),
+            login,
+            login_url: login.is_none().then_some(login_url.as_str()),
+            switch_url: login.is_some().then_some(switch_url.as_str()),
+        };
+        self.render(&Page::Error(failure), head)
+    }
+
+    /// The fields that every page of ours has.
+    pub fn page_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(http::header::CONTENT_SECURITY_POLICY, self.csp.clone());
+        for (name, value) in pages::SECURITY_HEADERS {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+    }
+
+    fn render(&self, page: &Page<'_>, head: &HeaderMap) -> String {
+        let languages = head.get(http::header::ACCEPT_LANGUAGE).and_then(|list| list.to_str().ok());
+        let language = self.pages.language(languages);
+        self.pages.render(page, language).html
+    }
+
+    fn page(&self, status: StatusCode, page: &Page<'_>, asked: &Asked<'_>) -> Answered {
+        let mut headers = HeaderMap::new();
+        self.page_headers(&mut headers);
+        let body = self.render(page, &asked.head.headers).into();
+        Answered { status, headers, body, cookies: Vec::new() }
+    }
+
+    fn asset(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
+        let name = asked.path.rsplit('/').next().unwrap_or_default();
+        let asset = self.pages.asset(name).ok_or(Rejection::NotFound)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+        // The pages ask for it under a name that changes with its content.
+        let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
+        headers.insert(CACHE_CONTROL, kept);
+        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        Ok(Answered { status: StatusCode::OK, headers, body: asset.body, cookies: Vec::new() })
+    }
+
+    /// Where a person wants to go afterwards, if it is a place that we may send them to.
+    fn return_to(&self, text: Option<&str>, asked: &Asked<'_>) -> Option<ReturnTo> {
+        let place = return_to::check(text?, &asked.own, &self.config.login.return_hosts)?;
+        // Back to a page of ours would be a way round in circles.
+        let base = self.config.login.base.as_str();
+        let ours = place.as_str().strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
+        (!ours).then_some(place)
+    }
+}
+
+impl Answered {
+    /// JSON that no cache may keep.
+    fn json(value: &serde_json::Value) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let body = format!("{value}").into();
+        Self { status: StatusCode::OK, headers, body, cookies: Vec::new() }
+    }
+
+    /// RFC 9110 section 15.4.4: the answer to a POST that leads on is fetched by GET, never sent
+    /// there again (as 307 would, with the password in it).
+    fn see_other(location: &str) -> Result<Self, Refused> {
+        let mut headers = HeaderMap::new();
+        let location = HeaderValue::try_from(location).map_err(|_| Rejection::Internal)?;
+        headers.insert(LOCATION, location);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let (status, body) = (StatusCode::SEE_OTHER, Bytes::new());
+        Ok(Self { status, headers, body, cookies: Vec::new() })
+    }
+
+    fn with_cookies(mut self, cookies: Vec<HeaderValue>) -> Self {
+        self.cookies = cookies;
+        self
+    }
+}
+
+/// `RateLimit-*` fields of a limit (draft-ietf-httpapi-ratelimit-headers).
+pub fn limit_fields(allowance: &Allowance) -> [(HeaderName, HeaderValue); 3] {
+    let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    [
+        (HeaderName::from_static("ratelimit-limit"), HeaderValue::from(allowance.limit)),
+        (HeaderName::from_static("ratelimit-remaining"), HeaderValue::from(allowance.remaining)),
+        (HeaderName::from_static("ratelimit-reset"), HeaderValue::from(seconds(allowance.reset))),
+    ]
+}
+
+/// The value of a query parameter, if it comes exactly once.
+fn query<'a>(head: &'a Parts, name: &str) -> Option<std::borrow::Cow<'a, str>> {
+    let query = head.uri.query()?;
+    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+    let (_, value) = values.next()?;
+    values.next().is_none().then_some(value)
+}

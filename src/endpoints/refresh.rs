@@ -1,0 +1,54 @@
+//! `POST <base>/refresh`: a refresh cookie -> a new pair.
+
+use serde_json::json;
+
+use super::{Answered, Asked, Endpoints, Refused};
+use crate::message::cookies::Found;
+use crate::message::reject::Rejection;
+use crate::session::RefreshError;
+
+impl Endpoints {
+    pub(super) async fn refresh(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
+        let token = match asked.refresh {
+            Found::One(token) => token,
+            Found::Absent => return Err(Rejection::MissingToken.into()),
+            Found::Conflict => return Err(Rejection::Malformed.into()),
+        };
+        match self.sessions.refresh(token, asked.client).await {
+            Ok(refreshed) => {
+                let pair = &refreshed.pair;
+                let answer = Answered::json(&json!({
+                    "message": "Access token refreshed successfully",
+                    "expires_at": pair.access_expires_at().secs(),
+                }));
+                Ok(answer.with_cookies(self.pair_cookies(pair, asked.now)))
+            }
+            Err(error) => {
+                let useless = error.is_final();
+                let cookies = if useless { self.cleared_cookies() } else { Vec::new() };
+                Err(Refused { rejection: error.into(), cookies })
+            }
+        }
+    }
+}
+
+impl From<RefreshError> for Rejection {
+    fn from(error: RefreshError) -> Self {
+        use crate::token::TokenError;
+        match error {
+            RefreshError::Unauthentic(TokenError::Expired) | RefreshError::Expired => {
+                Self::SessionExpired
+            }
+            RefreshError::Unauthentic(TokenError::BadSignature | TokenError::UnknownKey) => {
+                Self::InvalidSignature
+            }
+            RefreshError::Unauthentic(_) => Self::Malformed,
+            RefreshError::Revoked(_) => Self::SessionRevoked,
+            RefreshError::Limited(allowance) => Self::RateLimited(allowance.into()),
+            RefreshError::Unavailable(cause) => {
+                tracing::error!(error = %cause, "a refresh failed on our side");
+                Self::StoreUnavailable
+            }
+        }
+    }
+}

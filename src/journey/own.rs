@@ -1,0 +1,129 @@
+//! The journey's short end: our own endpoints.
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderName, Response};
+use hyper::body::Incoming;
+
+use super::admit::{PendingCookies, Target, Visit};
+use super::authenticate::{Credential, Presented, Source};
+use super::authorize::{self, accepts_html};
+use super::body::Content;
+use super::{Journey, Stop};
+use crate::access::{CsrfFacts, is_foreign};
+use crate::endpoints::{Asked, Endpoint, Guard};
+use crate::message::body::read_bounded;
+use crate::message::form::{self, Fields};
+use crate::message::reject::Rejection;
+
+impl Journey {
+    /// Reads a request to one of our own endpoints whole, and has it answered.
+    pub(super) async fn own(
+        &self,
+        endpoint: Endpoint,
+        head: &Parts,
+        body: Incoming,
+        target: &Target<'_>,
+        visit: &mut Visit,
+    ) -> Result<Response<Content>, Stop> {
+        let presented = Presented::read(head, &self.shared.config.cookies);
+        self.own_guard(endpoint, head, target, &presented, visit)?;
+        let credential = match endpoint.knows_caller() {
+            false => Credential::None(Rejection::MissingToken),
+            true if endpoint.refreshes() => self.authenticate(&presented, visit).await?,
+            true => self.recognise(&presented, visit.now),
+        };
+        visit.caller = credential.caller();
+        let fields = self.fields(head, body).await?;
+        let asked = Asked {
+            head,
+            path: &target.path,
+            fields,
+            caller: credential.caller(),
+            nobody: match credential {
+                Credential::None(why) | Credential::Invalid(why) => Some(why),
+                Credential::Valid(..) => None,
+            },
+            refresh: presented.refresh,
+            client: visit.client,
+            own: target.origin(visit.secure),
+            now: visit.now,
+            page: is_page(head),
+        };
+        let (answered, rejection) = match self.shared.endpoints.answer(endpoint, asked).await {
+            Ok(answered) => (Some(answered), None),
+            Err(refused) => {
+                self.set_cookies(refused.cookies, visit);
+                (None, Some(refused.rejection))
+            }
+        };
+        if let Some(rejection) = rejection {
+            return Err(rejection.into());
+        }
+        let answered = answered.ok_or(Rejection::Internal)?;
+        self.set_cookies(answered.cookies, visit);
+        let mut response = Response::new(Content::Own(answered.body));
+        *response.status_mut() = answered.status;
+        *response.headers_mut() = answered.headers;
+        Ok(response)
+    }
+
+    fn set_cookies(&self, cookies: Vec<http::HeaderValue>, visit: &mut Visit) {
+        if !cookies.is_empty() {
+            let made = Some(self.shared.clock.now());
+            visit.cookies = PendingCookies { made, values: cookies };
+        }
+    }
+
+    fn own_guard(
+        &self,
+        endpoint: Endpoint,
+        head: &Parts,
+        target: &Target<'_>,
+        presented: &Presented<'_>,
+        visit: &Visit,
+    ) -> Result<(), Rejection> {
+        let rule = &self.shared.config.csrf;
+        match endpoint.guard() {
+            Guard::Nothing => Ok(()),
+            Guard::Cookie if presented.by_cookie() => {
+                authorize::guard(rule, head, target, visit.secure, Source::Cookie)
+            }
+            Guard::Cookie => Ok(()),
+            Guard::Foreign => {
+                let site = HeaderName::from_static("sec-fetch-site");
+                let facts = CsrfFacts {
+                    safe: false,
+                    websocket: false,
+                    own_origin: &target.origin(visit.secure),
+                    origins: head.headers.get_all(http::header::ORIGIN).iter().collect(),
+                    fetch_sites: head.headers.get_all(site).iter().collect(),
+                };
+                if is_foreign(rule, &facts) { Err(Rejection::CsrfGuard) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The fields of a body: read within its bounds of size and time.
+    async fn fields(&self, head: &Parts, body: Incoming) -> Result<Fields, Rejection> {
+        let limits = &self.shared.config.limits;
+        let reading = read_bounded(body, limits.own_body_bytes);
+        let body = self.deadlines.limit(limits.own_body_timeout, reading).await;
+        let body = body.map_err(|_elapsed| Rejection::RequestTimeout)??;
+        let mut kinds = head.headers.get_all(CONTENT_TYPE).iter();
+        let kind = kinds.next();
+        if kinds.next().is_some() {
+            return Err(Rejection::UnsupportedMediaType);
+        }
+        Ok(form::read(kind, &body)?)
+    }
+}
+
+/// Whether the answer will be looked at by a person: a browser's own form or link, not a script.
+fn is_page(head: &Parts) -> bool {
+    let mode = head.headers.get("sec-fetch-mode");
+    match mode {
+        Some(mode) => mode == "navigate",
+        None => accepts_html(&head.headers),
+    }
+}
