@@ -2,19 +2,44 @@
 //! between two halves of one; `contract` holds every backend to the same behaviour.
 
 pub mod rows;
+pub mod sqlite;
 
+mod change;
+mod columns;
+mod fault;
+
+#[cfg(test)]
+mod contract;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
+use crate::config::StoreUrl;
 use crate::id::{SessionId, TokenId, UserId};
 use rows::{EndReason, KeyRow, RefreshRecord, Revocation, Session, User, UserChange};
+
+/// How many rows one call of [`Store::sweep`] removes of each kind: other acts wait that long.
+const SWEEP_BATCH: u32 = 500;
+
+/// Opens the store that the config names, and brings its schema up to date. It writes on the
+/// runtime that this is called on.
+pub async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, StoreError> {
+    match url {
+        StoreUrl::Sqlite(path) => {
+            Ok(Arc::new(sqlite::Sqlite::open(path, sqlite::Waits::default()).await?))
+        }
+        StoreUrl::Postgres(_) => Err(StoreError::unavailable("Postgres is not built in")),
+    }
+}
 
 /// Why an act was not done. In each case nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Locked, full, gone or too slow: try again later.
+    /// Locked, full, gone or too slow: try again later. Should the connection break in the midst
+    /// of a commit, nobody can say whether it was done; every act may be repeated.
     #[error("the store is unavailable: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A user of that name exists.
@@ -132,8 +157,8 @@ pub trait Store: Send + Sync + 'static {
     async fn revoke_token(&self, token: TokenId, until: Timestamp) -> Result<(), StoreError>;
     /// The entries with a sequence above `after` that have not expired, in order.
     async fn revocations(&self, after: i64, now: Timestamp) -> Result<Vec<Revocation>, StoreError>;
-    /// Waits until another connection or process may have changed something, or `at_most` has
-    /// passed.
+    /// Waits until a revocation or key may have been written, by this process or another, or
+    /// `at_most` has passed. What happened since the last call returns at once. For one waiter.
     async fn changed(&self, at_most: Duration) -> Result<(), StoreError>;
 
     // Keys.

@@ -1,0 +1,169 @@
+//! What every backend must keep, said once and run on each. A promise that no backend runs is
+//! dead code, which the compiler reports.
+
+mod accounts;
+mod durability;
+mod keys;
+mod races;
+mod sessions;
+mod sqlite;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::rows::{RefreshRecord, Session, User};
+use super::{Advance, Step, Store};
+use crate::clock::Timestamp;
+use crate::id::{KeyId, SessionId, TokenId, UserId};
+use crate::secret::PasswordHash;
+
+/// Where a store is kept, apart from the handles on it.
+trait Place: Sized {
+    /// An empty one.
+    async fn fresh() -> Self;
+    /// One more handle on it, as another process would have.
+    async fn open(&self) -> Arc<dyn Store>;
+    /// Keeps every handle from writing until the answer is dropped.
+    async fn lock(&self) -> Box<dyn Any>;
+}
+
+macro_rules! promises {
+    ($place:ty: $($part:ident::{$($promise:ident),* $(,)?}),* $(,)?) => {$($(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $promise() {
+            super::$part::$promise(&<$place as super::Place>::fresh().await).await;
+        }
+    )*)*};
+}
+
+macro_rules! every_promise {
+    ($place:ty) => {
+        promises!($place:
+            accounts::{
+                a_user_is_read_back_as_it_was_written,
+                a_name_is_taken_once,
+                users_come_in_pages_in_the_order_of_their_keys,
+                roles_and_permissions_are_granted_and_taken,
+                a_new_password_ends_all_sessions_but_the_kept_one,
+                a_rehash_ends_no_session_and_undoes_no_change,
+                disabling_ends_every_session_and_refuses_the_user_as_of_now,
+                a_removed_user_leaves_no_session_and_is_refused,
+                an_unknown_user_cannot_be_changed,
+            },
+            sessions::{
+                a_session_is_read_back_as_it_was_written,
+                a_session_needs_a_user_who_may_log_in,
+                an_advance_moves_only_from_the_expected_generation,
+                an_ended_session_neither_advances_nor_idles_on,
+                sights_rise_and_never_fall,
+                a_session_ends_once,
+                all_sessions_of_one_user_end_but_the_kept_one,
+                live_sessions_are_listed_newest_first,
+                a_single_token_is_revoked_until_it_expires,
+                a_sweep_removes_what_is_over_and_nothing_else,
+                a_sweep_goes_in_small_batches,
+            },
+            keys::{
+                a_key_is_added_only_behind_the_newest,
+                the_newest_key_is_never_dropped,
+            },
+            races::{
+                of_fifty_rotations_of_one_generation_exactly_one_is_done,
+                no_session_survives_the_disabling_it_raced,
+                no_session_survives_the_removal_it_raced,
+                of_twenty_signups_with_one_name_exactly_one_is_done,
+                of_twenty_first_keys_exactly_one_is_added,
+                a_session_is_ended_by_exactly_one_of_many,
+            },
+            durability::{
+                what_was_acknowledged_outlives_the_handle,
+                another_process_hears_of_a_revocation_within_half_a_second,
+                an_own_revocation_wakes_at_once,
+                a_wait_without_a_change_ends_in_time,
+                a_locked_store_is_unavailable_in_bounded_time,
+                starting_many_times_at_once_makes_one_schema,
+            },
+        );
+    };
+}
+
+mod sqlite_contract {
+    every_promise!(super::sqlite::File);
+}
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn later(minutes: u32) -> Timestamp {
+    NOW.plus(MINUTE * minutes)
+}
+
+fn user(name: &str) -> User {
+    User {
+        id: UserId::generate(NOW).unwrap(),
+        login: name.to_owned(),
+        login_key: name.to_lowercase(),
+        name: None,
+        email: None,
+        roles: Vec::new(),
+        permissions: Vec::new(),
+        password: Some(PasswordHash::new("$argon2id$first".to_owned())),
+        disabled: false,
+        created_at: NOW,
+    }
+}
+
+fn refresh_record() -> RefreshRecord {
+    RefreshRecord {
+        key: KeyId::generate().unwrap(),
+        token: TokenId::generate().unwrap(),
+        issued_at: NOW,
+        expires_at: later(60),
+    }
+}
+
+fn session(user: &User) -> Session {
+    Session {
+        id: SessionId::generate().unwrap(),
+        user: user.id,
+        generation: 1,
+        seen_generation: 0,
+        current: refresh_record(),
+        rotated_at: NOW,
+        auth_time: NOW,
+        amr: vec!["pwd".to_owned()],
+        expires_at: later(60),
+        idle_expires_at: later(10),
+        persistent: false,
+        address: None,
+        device: String::new(),
+        created_at: NOW,
+        ended: None,
+    }
+}
+
+fn step(from: u64) -> Step {
+    Step { from, to: from + 1, next: refresh_record(), at: later(1), idle_expires_at: later(11) }
+}
+
+/// A store with one user, who has logged in `devices` times.
+async fn signed_in(store: &dyn Store, name: &str, devices: usize) -> (User, Vec<Session>) {
+    let user = user(name);
+    store.add_user(&user).await.unwrap();
+    let mut sessions = Vec::new();
+    for _ in 0..devices {
+        let session = session(&user);
+        store.begin_session(&session).await.unwrap();
+        sessions.push(session);
+    }
+    (user, sessions)
+}
+
+async fn read(store: &dyn Store, id: SessionId) -> Session {
+    store.session(id).await.unwrap().expect("the session was begun").0
+}
+
+async fn is_live(store: &dyn Store, id: SessionId) -> bool {
+    store.session(id).await.unwrap().is_some_and(|(session, _)| session.ended.is_none())
+}

@@ -1,0 +1,192 @@
+//! The store in one SQLite file: WAL, one connection that writes, a few that read. Several
+//! processes may hold the file open (the gateway and its command line).
+
+mod keys;
+mod open;
+mod revocations;
+mod sessions;
+mod users;
+mod watch;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::SqlitePool;
+
+use super::rows::{EndReason, KeyRow, Revocation, Session, User, UserChange};
+use super::{Advance, Step, Store, StoreError};
+use crate::clock::Timestamp;
+use crate::id::{KeyId, SessionId, TokenId, UserId};
+use watch::Watch;
+use writer::Writer;
+
+/// How long an act may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For another process to let go of the file. Default 5 s.
+    pub lock: Duration,
+    /// For a turn behind the acts of this process. Default 5 s.
+    pub turn: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self { lock: Duration::from_secs(5), turn: Duration::from_secs(5) }
+    }
+}
+
+/// The store in a file.
+pub struct Sqlite {
+    readers: SqlitePool,
+    writer: Writer,
+    watch: Watch,
+}
+
+impl Sqlite {
+    /// Opens the file and brings its schema up to date; makes both if they are missing. Must be
+    /// called on the runtime that shall do the writing, which outlives the store.
+    ///
+    /// `Unavailable`: the file or its folder cannot be made, or is locked. `Unreadable`: it was
+    /// made by a newer version, is damaged, or is something else.
+    pub async fn open(path: &Path, waits: Waits) -> Result<Self, StoreError> {
+        open::make_file(path)?;
+        let options = open::options(path, waits.lock);
+        let connection = open::first(&options, waits.lock).await?;
+        let watch = Watch::start(options.clone()).await?;
+        let readers = open::readers(options.clone(), waits.turn);
+        Ok(Self { readers, writer: Writer::start(connection, options, waits.turn), watch })
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn add_user(&self, user: &User) -> Result<(), StoreError> {
+        users::add(self, user.clone()).await
+    }
+
+    async fn user_by_login(&self, login_key: &str) -> Result<Option<User>, StoreError> {
+        users::by_login(self, login_key).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        users::by_id(self, id).await
+    }
+
+    async fn users(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError> {
+        users::page(self, after, limit).await
+    }
+
+    async fn has_users(&self) -> Result<bool, StoreError> {
+        users::any(self).await
+    }
+
+    async fn change_user(
+        &self,
+        id: UserId,
+        change: &UserChange,
+        keep: Option<SessionId>,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<User, StoreError> {
+        users::change(self, id, change.clone(), keep, now, revoked_until).await
+    }
+
+    async fn remove_user(
+        &self,
+        id: UserId,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        users::remove(self, id, now, revoked_until).await
+    }
+
+    async fn begin_session(&self, session: &Session) -> Result<(), StoreError> {
+        sessions::begin(self, session.clone()).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<(Session, User)>, StoreError> {
+        sessions::by_id(self, id).await
+    }
+
+    async fn advance(&self, id: SessionId, step: &Step) -> Result<Advance, StoreError> {
+        sessions::advance(self, id, step.clone()).await
+    }
+
+    async fn touch(&self, id: SessionId, idle_expires_at: Timestamp) -> Result<(), StoreError> {
+        sessions::touch(self, id, idle_expires_at).await
+    }
+
+    async fn seen(&self, sights: &[(SessionId, u64)]) -> Result<(), StoreError> {
+        sessions::seen(self, sights.to_vec()).await
+    }
+
+    async fn end_session(
+        &self,
+        id: SessionId,
+        reason: EndReason,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        sessions::end(self, id, reason, now, revoked_until).await
+    }
+
+    async fn end_sessions_of(
+        &self,
+        user: UserId,
+        keep: Option<SessionId>,
+        reason: EndReason,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        sessions::end_of_user(self, user, keep, reason, now, revoked_until).await
+    }
+
+    async fn sessions(
+        &self,
+        user: Option<UserId>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Session, String)>, StoreError> {
+        sessions::live(self, user, now, limit).await
+    }
+
+    async fn revoke_token(&self, token: TokenId, until: Timestamp) -> Result<(), StoreError> {
+        revocations::of_token(self, token, until).await
+    }
+
+    async fn revocations(&self, after: i64, now: Timestamp) -> Result<Vec<Revocation>, StoreError> {
+        revocations::after(self, after, now).await
+    }
+
+    async fn changed(&self, at_most: Duration) -> Result<(), StoreError> {
+        self.watch.changed(at_most).await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+        keys::ring(self).await
+    }
+
+    async fn add_key(&self, key: &KeyRow, newest: Option<&KeyId>) -> Result<bool, StoreError> {
+        keys::add(self, key.clone(), newest.cloned()).await
+    }
+
+    async fn drop_keys(&self, before: Timestamp) -> Result<(), StoreError> {
+        keys::drop_made_before(self, before).await
+    }
+
+    async fn sweep(&self, now: Timestamp, before: Timestamp) -> Result<bool, StoreError> {
+        let sessions = sessions::sweep(self, before).await?;
+        let revocations = revocations::sweep(self, now).await?;
+        Ok(sessions || revocations)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&self.readers).await?;
+        Ok(())
+    }
+}
