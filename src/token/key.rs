@@ -224,9 +224,7 @@ const P256_ORDER: [u8; 32] = [
 /// Draws candidates until one is a private key: taking a number modulo the order instead would
 /// favour small keys. One in 2^32 is refused, so the 256 attempts do not run out.
 fn p256_pair(root: &Root, purpose: Purpose<'_>) -> Option<EcdsaKeyPair> {
-    let scalar = (0..=u8::MAX)
-        .map(|attempt| root.derive(purpose, attempt))
-        .find(|candidate| is_p256_scalar(candidate))?;
+    let scalar = (0..=u8::MAX).map(|attempt| root.derive(purpose, attempt)).find(is_p256_scalar)?;
     let private = agreement::PrivateKey::from_private_key(&ECDH_P256, scalar.expose()).ok()?;
     let public = private.compute_public_key().ok()?;
     EcdsaKeyPair::from_private_key_and_public_key(

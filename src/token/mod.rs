@@ -15,8 +15,6 @@ mod sign;
 mod verify;
 
 #[cfg(test)]
-mod attacks;
-#[cfg(test)]
 mod tests;
 
 pub use claims::{AccessClaims, AssertionClaims, RefreshClaims};
