@@ -37,6 +37,11 @@ fn no_kind_passes_as_another_not_even_under_its_header() {
                 let dressed = format!("{}.{rest}", key(&ring, taken).header);
                 let said = verdict(&ring, taken, &dressed).unwrap_err();
                 assert_eq!(said, TokenError::BadSignature, "{made:?} as {taken:?}");
+                // Even whoever could sign with one kind's key makes no other kind.
+                let (message, _) = dressed.rsplit_once('.').unwrap();
+                let signature = key(&ring, made).sign(message).unwrap();
+                let said = verdict(&ring, taken, &format!("{message}.{signature}")).unwrap_err();
+                assert_eq!(said, TokenError::BadSignature, "{made:?} signs {taken:?}");
             }
         }
     }
@@ -137,6 +142,11 @@ fn a_header_with_any_other_field_is_not_ours_even_if_rightly_signed() {
     ] {
         let token = inside_job(&ring, Kind::Access, &header(extra), &payload);
         assert_eq!(verdict(&ring, Kind::Access, &token), Err(TokenError::Malformed), "{extra}");
+        // Nor does an unknown key make it a stale one, which a refresh would replace.
+        let strange = header(extra).replace("new", "gone");
+        let token = inside_job(&ring, Kind::Access, &strange, &payload);
+        let said = verdict(&ring, Kind::Access, &token).unwrap_err();
+        assert_eq!(said.is_forged(), extra != " ", "{extra}");
     }
     for other in [
         r#"{"typ":"at+jwt","alg":"HS256","kid":"new"}"#,
