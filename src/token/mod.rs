@@ -1,7 +1,7 @@
 //! The cryptography of tokens: claims, signing, verifying, the key ring, what is revoked. No I/O,
 //! no clock of its own. `jsonwebtoken` is used in this room only.
 //!
-//! Each kind of token has a key of its own, derived from a master secret ([`derive`]), and one
+//! Each kind of token has a key of its own, derived from a master secret (`derive.rs`), and one
 //! exact header. A token is taken only under the header that we would have written ourselves, so
 //! nothing in it ever chooses how it is checked (RFC 8725 sections 3.1 and 3.12).
 
