@@ -1,5 +1,6 @@
 //! From a driver's error to whose fault it is: try again later, or do not touch what is there.
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::SqliteError;
 
@@ -24,20 +25,23 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::ColumnIndexOutOfBounds { .. }
             | sqlx::Error::TypeNotFound { .. }
             | sqlx::Error::Decode(_) => Self::Unreadable(error.to_string()),
-            sqlx::Error::Database(ref cause) => match cause.try_downcast_ref::<SqliteError>() {
-                Some(cause) if is_damage(cause) => Self::Unreadable(error.to_string()),
-                _ => Self::unavailable(error),
-            },
+            sqlx::Error::Database(ref cause) if is_damage(&**cause) => {
+                Self::Unreadable(error.to_string())
+            }
             other => Self::unavailable(other),
         }
     }
 }
 
-/// Whether waiting cannot help: the file is no database of ours, or not a sound one.
-fn is_damage(error: &SqliteError) -> bool {
-    // The primary codes SQLITE_ERROR (a table or column is missing), SQLITE_CORRUPT and
-    // SQLITE_NOTADB; the extended code holds the primary one in its low byte.
-    primary_code(error).is_some_and(|code| [1, 11, 26].contains(&code))
+/// Whether waiting cannot help: this is no database of ours, or not a sound one.
+fn is_damage(error: &dyn DatabaseError) -> bool {
+    if let Some(error) = error.try_downcast_ref::<SqliteError>() {
+        // SQLITE_ERROR (a table or column is missing), SQLITE_CORRUPT and SQLITE_NOTADB.
+        return primary_code(error).is_some_and(|code| [1, 11, 26].contains(&code));
+    }
+    // undefined_table, undefined_column, duplicate_table, data_corrupted and index_corrupted.
+    const DAMAGE: [&str; 5] = ["42P01", "42703", "42P07", "XX001", "XX002"];
+    error.code().is_some_and(|code| DAMAGE.contains(&&*code))
 }
 
 /// Whether another connection holds the lock (SQLITE_BUSY, SQLITE_LOCKED).
@@ -49,18 +53,26 @@ pub(super) fn is_locked(error: &sqlx::Error) -> bool {
         .is_some_and(|code| [5, 6].contains(&code))
 }
 
+/// The extended code holds the primary one in its low byte.
 fn primary_code(error: &SqliteError) -> Option<i32> {
-    let code: i32 = sqlx::error::DatabaseError::code(error)?.parse().ok()?;
+    let code: i32 = error.code()?.parse().ok()?;
     Some(code & 0xff)
 }
 
-/// The newest schema that `migrations` make.
-pub(super) fn newest(migrations: &Migrator) -> i64 {
+/// Whether the schema at version `found` (none: not made yet) is the newest of `migrations`. One
+/// that is newer still is refused.
+pub(super) fn is_up_to_date(found: Option<i64>, known: &Migrator) -> Result<bool, StoreError> {
+    match found {
+        Some(found) if found > newest(known) => Err(too_new(found, known)),
+        found => Ok(found == Some(newest(known))),
+    }
+}
+
+fn newest(migrations: &Migrator) -> i64 {
     migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// What the operator reads when a store was made by a later version.
-pub(super) fn too_new(found: i64, migrations: &Migrator) -> StoreError {
+fn too_new(found: i64, migrations: &Migrator) -> StoreError {
     StoreError::Unreadable(format!(
         "its schema is at version {found}, and this program knows versions up to {}; \
          run the newer program that made it, or restore a backup from before the upgrade",

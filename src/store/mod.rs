@@ -1,6 +1,7 @@
 //! What must survive a restart. The trait speaks in whole acts, so that no backend can have a race
 //! between two halves of one; `contract` holds every backend to the same behaviour.
 
+pub mod postgres;
 pub mod rows;
 pub mod sqlite;
 
@@ -27,11 +28,25 @@ const SWEEP_BATCH: u32 = 500;
 /// Opens the store that the config names, and brings its schema up to date. It writes on the
 /// runtime that this is called on.
 pub async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, StoreError> {
-    match url {
-        StoreUrl::Sqlite(path) => {
-            Ok(Arc::new(sqlite::Sqlite::open(path, sqlite::Waits::default()).await?))
-        }
-        StoreUrl::Postgres(_) => Err(StoreError::unavailable("Postgres is not built in")),
+    let waits = Waits::default();
+    Ok(match url {
+        StoreUrl::Sqlite(path) => Arc::new(sqlite::Sqlite::open(path, waits).await?),
+        StoreUrl::Postgres(url) => Arc::new(postgres::Postgres::open(url, waits).await?),
+    })
+}
+
+/// How long an act may wait before it is `Unavailable`.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For what another process holds: the file, a row. Default 5 s.
+    pub lock: Duration,
+    /// For its turn behind the acts of this process. Default 5 s.
+    pub turn: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self { lock: Duration::from_secs(5), turn: Duration::from_secs(5) }
     }
 }
 

@@ -4,6 +4,7 @@
 mod accounts;
 mod durability;
 mod keys;
+mod postgres;
 mod races;
 mod sessions;
 mod sqlite;
@@ -90,6 +91,10 @@ macro_rules! every_promise {
 
 mod sqlite_contract {
     every_promise!(super::sqlite::File);
+}
+
+mod postgres_contract {
+    every_promise!(super::postgres::Schema);
 }
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);

@@ -10,7 +10,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use super::{Place, Store};
-use crate::store::sqlite::{Sqlite, Waits};
+use crate::store::Waits;
+use crate::store::sqlite::Sqlite;
 
 pub(super) struct File {
     folder: TempDir,

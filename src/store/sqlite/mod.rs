@@ -19,26 +19,11 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 
 use super::rows::{EndReason, KeyRow, Revocation, Session, User, UserChange};
-use super::{Advance, Step, Store, StoreError};
+use super::{Advance, Step, Store, StoreError, Waits};
 use crate::clock::Timestamp;
 use crate::id::{KeyId, SessionId, TokenId, UserId};
 use watch::Watch;
 use writer::Writer;
-
-/// How long an act may wait.
-#[derive(Debug, Clone, Copy)]
-pub struct Waits {
-    /// For another process to let go of the file. Default 5 s.
-    pub lock: Duration,
-    /// For a turn behind the acts of this process. Default 5 s.
-    pub turn: Duration,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self { lock: Duration::from_secs(5), turn: Duration::from_secs(5) }
-    }
-}
 
 /// The store in a file.
 pub struct Sqlite {

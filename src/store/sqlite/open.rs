@@ -15,7 +15,7 @@ use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use crate::clock::Stopwatch;
 use crate::store::StoreError;
-use crate::store::fault::{is_locked, migration, newest, too_new};
+use crate::store::fault::{is_locked, is_up_to_date, migration};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 
@@ -106,12 +106,8 @@ async fn connect(
 /// processes the second finds it made, and a kill in between leaves nothing.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     // Looked at first, so that a start on a busy file need not wait for the lock.
-    match version(connection).await? {
-        Some(version) if version == newest(&MIGRATIONS) => return Ok(()),
-        Some(version) if version > newest(&MIGRATIONS) => {
-            return Err(too_new(version, &MIGRATIONS));
-        }
-        _ => {}
+    if is_up_to_date(version(connection).await?, &MIGRATIONS)? {
+        return Ok(());
     }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     MIGRATIONS.run(&mut *transaction).await.map_err(|error| migration(error, &MIGRATIONS))?;

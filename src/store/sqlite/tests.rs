@@ -11,11 +11,11 @@ use tempfile::TempDir;
 
 use super::watch::Watch;
 use super::writer::Writer;
-use super::{Sqlite, Waits, open};
+use super::{Sqlite, open};
 use crate::clock::Timestamp;
 use crate::id::{TokenId, UserId};
 use crate::store::rows::User;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Waits};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const WAIT: Duration = Duration::from_secs(5);

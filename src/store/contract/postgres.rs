@@ -1,0 +1,146 @@
+//! A schema of its own on the server that the test run has started. It stays there: the server is
+//! thrown away as a whole.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
+
+use super::{NOW, Place, Store, later, signed_in};
+use crate::clock::Stopwatch;
+use crate::id::TokenId;
+use crate::secret::Secret;
+use crate::store::postgres::Postgres;
+use crate::store::rows::EndReason;
+use crate::store::{StoreError, Waits};
+
+pub(super) struct Schema {
+    url: String,
+    name: String,
+}
+
+impl Place for Schema {
+    async fn fresh() -> Self {
+        let server = server();
+        let name = format!("test_{}", TokenId::generate().unwrap());
+        let mut connection = PgConnection::connect(&server).await.unwrap();
+        let create = AssertSqlSafe(format!("CREATE SCHEMA {name}"));
+        sqlx::query(create).execute(&mut connection).await.unwrap();
+        let and = if server.contains('?') { '&' } else { '?' };
+        Self {
+            url: format!("{server}{and}options[search_path]={name}&application_name={name}"),
+            name,
+        }
+    }
+
+    async fn open(&self) -> Arc<dyn Store> {
+        let wait = Duration::from_secs(2);
+        let url = Secret::new(self.url.clone());
+        Arc::new(Postgres::open(&url, Waits { lock: wait, turn: wait }).await.unwrap())
+    }
+
+    async fn lock(&self) -> Box<dyn Any> {
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        // Not a transaction of the driver's, which would borrow: it ends with the connection.
+        let lock = "BEGIN; LOCK TABLE users, sessions, revocations IN SHARE ROW EXCLUSIVE MODE";
+        sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
+        Box::new(connection)
+    }
+}
+
+/// Cuts every connection to the place, as a restart of the server would.
+async fn cut(place: &Schema) {
+    let mut connection = PgConnection::connect(&server()).await.unwrap();
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+    )
+    .bind(&place.name)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn postgres_is_used_and_heard_again_after_every_connection_was_cut() {
+    let place = Schema::fresh().await;
+    let (ours, theirs) = (place.open().await, place.open().await);
+    let (_, sessions) = signed_in(&*theirs, "ada", 1).await;
+    cut(&place).await;
+    let round = Stopwatch::start();
+    let id = sessions[0].id;
+    loop {
+        match theirs.end_session(id, EndReason::Logout, NOW, later(20)).await {
+            Ok(ended) => break assert!(ended),
+            Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
+        }
+        assert!(round.elapsed() < Duration::from_secs(10), "it did not recover");
+    }
+    // The loss itself wakes, since something may have been said meanwhile.
+    ours.changed(Duration::from_secs(20)).await.unwrap();
+    assert!(round.elapsed() < Duration::from_secs(10));
+    let seen = ours.revocations(0, NOW).await;
+    let seen = if seen.is_err() { ours.revocations(0, NOW).await } else { seen }.unwrap();
+    assert_eq!(seen.len(), 1);
+
+    let waiting = async {
+        loop {
+            ours.changed(Duration::from_secs(20)).await.unwrap();
+            if ours.revocations(seen[0].sequence, NOW).await.unwrap().len() == 1 {
+                break;
+            }
+            assert!(round.elapsed() < Duration::from_secs(15), "it was never heard");
+        }
+    };
+    let token = TokenId::generate().unwrap();
+    let (revoked, ()) = tokio::join!(theirs.revoke_token(token, later(20)), waiting);
+    revoked.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_with_a_schema_of_a_newer_version_is_refused_in_clear_words() {
+    let place = Schema::fresh().await;
+    drop(place.open().await);
+    let mut connection = PgConnection::connect(&place.url).await.unwrap();
+    let sql = "INSERT INTO _sqlx_migrations VALUES (9000, 'later', now(), TRUE, '', 0)";
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    let url = Secret::new(place.url.clone());
+    let Err(error) = Postgres::open(&url, Waits::default()).await else { panic!("it opened") };
+    assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("version 9000") && text.contains("newer"), "{text}");
+}
+
+#[tokio::test]
+async fn postgres_with_tables_of_another_program_is_refused_and_left_as_it_is() {
+    let place = Schema::fresh().await;
+    let mut connection = PgConnection::connect(&place.url).await.unwrap();
+    sqlx::query("CREATE TABLE sessions (mine TEXT)").execute(&mut connection).await.unwrap();
+    let url = Secret::new(place.url.clone());
+    let Err(error) = Postgres::open(&url, Waits::default()).await else { panic!("it opened") };
+    assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
+    let users: bool = sqlx::query_scalar("SELECT to_regclass('users') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert!(!users, "no half-made schema");
+}
+
+#[tokio::test]
+async fn postgres_that_is_not_there_is_unavailable_in_bounded_time() {
+    let url = Secret::new("postgres://ada:hunter2@127.0.0.1:1/none?sslmode=disable".to_owned());
+    let round = Stopwatch::start();
+    let Err(error) = Postgres::open(&url, Waits::default()).await else { panic!("it opened") };
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    assert!(round.elapsed() < Duration::from_secs(10));
+}
+
+#[expect(clippy::disallowed_methods, reason = "only the test run knows where its server is")]
+fn server() -> String {
+    std::env::var("SALLYPORT_TEST_POSTGRES").expect(
+        "SALLYPORT_TEST_POSTGRES must be the URL of a Postgres server for tests, with the right \
+         to create schemas (tests/run starts one); `--skip postgres_` leaves these tests out",
+    )
+}

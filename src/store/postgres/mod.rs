@@ -1,0 +1,204 @@
+//! The store on a Postgres server, for many replicas. Each rule that two replicas could race for
+//! stands in one statement, or behind the lock of the user's row.
+
+mod keys;
+mod listen;
+mod open;
+mod revocations;
+mod sessions;
+mod users;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnection;
+
+use super::fault::Busy;
+use super::rows::{EndReason, KeyRow, Revocation, Session, User, UserChange};
+use super::{Advance, Step, Store, StoreError, Waits};
+use crate::clock::Timestamp;
+use crate::id::{KeyId, SessionId, TokenId, UserId};
+use crate::secret::Secret;
+use listen::Ear;
+
+/// How much longer than the server itself a client waits before it hangs up.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The store on a server.
+pub struct Postgres {
+    pool: PgPool,
+    ear: Ear,
+    patience: Duration,
+}
+
+impl Postgres {
+    /// Connects and brings the schema up to date. Must be called on the runtime that shall do the
+    /// talking, which outlives the store.
+    ///
+    /// `Unavailable`: the server cannot be reached or refuses us. `Unreadable`: its schema was
+    /// made by a newer version.
+    pub async fn open(url: &Secret<String>, waits: Waits) -> Result<Self, StoreError> {
+        let options = open::options(url.expose())?;
+        open::migrate(&options, waits).await?;
+        let ear = Ear::start(open::listening(options.clone(), waits)).await;
+        let patience = waits.lock.saturating_add(GRACE);
+        Ok(Self { pool: open::pool(options, waits), ear, patience })
+    }
+
+    /// Runs `act` on a connection of the pool, in a task of its own: an act that has begun runs to
+    /// its end, though its caller may have gone.
+    async fn act<T, F>(&self, act: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        let (pool, patience) = (self.pool.clone(), self.patience);
+        let task = tokio::spawn(async move {
+            let mut connection = pool.acquire().await?;
+            // The server gives up sooner; this is for one that does not answer at all.
+            let result = tokio::time::timeout(patience, act(&mut connection)).await;
+            result.unwrap_or_else(|_| {
+                connection.close_on_drop();
+                Err(StoreError::unavailable(Busy(patience)))
+            })
+        });
+        task.await.map_err(StoreError::unavailable)?
+    }
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn add_user(&self, user: &User) -> Result<(), StoreError> {
+        users::add(self, user.clone()).await
+    }
+
+    async fn user_by_login(&self, login_key: &str) -> Result<Option<User>, StoreError> {
+        users::by_login(self, login_key.to_owned()).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        users::by_id(self, id).await
+    }
+
+    async fn users(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError> {
+        users::page(self, after.map(str::to_owned), limit).await
+    }
+
+    async fn has_users(&self) -> Result<bool, StoreError> {
+        users::any(self).await
+    }
+
+    async fn change_user(
+        &self,
+        id: UserId,
+        change: &UserChange,
+        keep: Option<SessionId>,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<User, StoreError> {
+        users::change(self, id, change.clone(), keep, now, revoked_until).await
+    }
+
+    async fn remove_user(
+        &self,
+        id: UserId,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        users::remove(self, id, now, revoked_until).await
+    }
+
+    async fn begin_session(&self, session: &Session) -> Result<(), StoreError> {
+        sessions::begin(self, session.clone()).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<(Session, User)>, StoreError> {
+        sessions::by_id(self, id).await
+    }
+
+    async fn advance(&self, id: SessionId, step: &Step) -> Result<Advance, StoreError> {
+        sessions::advance(self, id, step.clone()).await
+    }
+
+    async fn touch(&self, id: SessionId, idle_expires_at: Timestamp) -> Result<(), StoreError> {
+        sessions::touch(self, id, idle_expires_at).await
+    }
+
+    async fn seen(&self, sights: &[(SessionId, u64)]) -> Result<(), StoreError> {
+        sessions::seen(self, sights).await
+    }
+
+    async fn end_session(
+        &self,
+        id: SessionId,
+        reason: EndReason,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        sessions::end(self, id, reason, now, revoked_until).await
+    }
+
+    async fn end_sessions_of(
+        &self,
+        user: UserId,
+        keep: Option<SessionId>,
+        reason: EndReason,
+        now: Timestamp,
+        revoked_until: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        sessions::end_of_user(self, user, keep, reason, now, revoked_until).await
+    }
+
+    async fn sessions(
+        &self,
+        user: Option<UserId>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Session, String)>, StoreError> {
+        sessions::live(self, user, now, limit).await
+    }
+
+    async fn revoke_token(&self, token: TokenId, until: Timestamp) -> Result<(), StoreError> {
+        revocations::of_token(self, token, until).await
+    }
+
+    async fn revocations(&self, after: i64, now: Timestamp) -> Result<Vec<Revocation>, StoreError> {
+        revocations::after(self, after, now).await
+    }
+
+    async fn changed(&self, at_most: Duration) -> Result<(), StoreError> {
+        self.ear.changed(at_most).await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+        keys::ring(self).await
+    }
+
+    async fn add_key(&self, key: &KeyRow, newest: Option<&KeyId>) -> Result<bool, StoreError> {
+        keys::add(self, key.clone(), newest.cloned()).await
+    }
+
+    async fn drop_keys(&self, before: Timestamp) -> Result<(), StoreError> {
+        keys::drop_made_before(self, before).await
+    }
+
+    async fn sweep(&self, now: Timestamp, before: Timestamp) -> Result<bool, StoreError> {
+        let sessions = sessions::sweep(self, before).await?;
+        let revocations = revocations::sweep(self, now).await?;
+        Ok(sessions || revocations)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let alive = self.act(|connection| {
+            Box::pin(async move {
+                sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(connection).await?;
+                Ok(())
+            })
+        });
+        alive.await
+    }
+}
