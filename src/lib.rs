@@ -10,6 +10,7 @@ pub mod upstream;
 
 pub mod access;
 pub mod observe;
+pub mod message;
 pub mod store;
 pub mod token;
 

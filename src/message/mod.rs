@@ -1,0 +1,4 @@
+//! The vocabulary of HTTP: pure functions on heads and bodies. No socket, no clock, no state.
+
+pub mod host;
+pub mod path;
