@@ -1,4 +1,5 @@
 //! The vocabulary of HTTP: pure functions on heads and bodies. No socket, no clock, no state.
 
+pub mod cookies;
 pub mod host;
 pub mod path;
