@@ -1,5 +1,7 @@
 //! The vocabulary of HTTP: pure functions on heads and bodies. No socket, no clock, no state.
 
 pub mod cookies;
+pub mod fields;
+pub mod forwarded;
 pub mod host;
 pub mod path;

@@ -1,0 +1,216 @@
+//! Which fields end here: those of one hop only, and those by which a client could pass for the
+//! gateway in the eyes of the application.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::Upstream;
+
+/// Fields that belong to one connection. RFC 9110 section 7.6.1 names those up to `upgrade`; the
+/// others are spoken to us, or are known to be taken for something else behind a proxy.
+static HOP_BY_HOP: [HeaderName; 12] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+    // RFC 7540 section 3.2.1: only meant for an upgrade to h2c, which we do not offer.
+    HeaderName::from_static("http2-settings"),
+    // CGI hands it to programs as `HTTP_PROXY` (CVE-2016-5385).
+    HeaderName::from_static("proxy"),
+];
+
+/// Most names of `Connection` fields that are honoured; a head has fewer fields than that.
+const MAX_CONNECTION_NAMES: usize = 256;
+
+/// Removes the fields that belong to one connection, and those that `Connection` lists. Call it
+/// when all decisions have been made, and before fields of ours are added: a client may list any
+/// name.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let mut lists = headers.get_all(header::CONNECTION).iter();
+    match (lists.next().cloned(), lists.next()) {
+        (None, _) => {}
+        (Some(list), None) => strip_listed(headers, &list),
+        (Some(_), Some(_)) => {
+            let lists: Vec<HeaderValue> =
+                headers.get_all(header::CONNECTION).iter().cloned().collect();
+            lists.iter().for_each(|list| strip_listed(headers, list));
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn strip_listed(headers: &mut HeaderMap, list: &HeaderValue) {
+    let names = list.as_bytes().split(|&byte| byte == b',').take(MAX_CONNECTION_NAMES);
+    for name in names.map(<[u8]>::trim_ascii) {
+        // The two options that name no field, and by far the most frequent.
+        if name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close") {
+            continue;
+        }
+        // What cannot be a name names nothing.
+        if let Ok(name) = HeaderName::from_bytes(name) {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Keeps a client from speaking to an upstream in the gateway's name. Built once per upstream.
+#[derive(Debug)]
+pub struct Firewall {
+    /// Names that tell who calls, folded.
+    identity: Box<[Box<[u8]>]>,
+    /// Names with `_` or `.` that may pass.
+    allowed: Box<[HeaderName]>,
+    /// First letters that any refused name without `_` and `.` has; bit 0 is `a`.
+    letters: u32,
+}
+
+/// All names that begin so tell who calls, whatever an upstream calls them.
+const IDENTITY_PREFIX: &[u8] = b"x-auth-";
+
+/// All names that begin so tell where a request came from.
+const FORWARDING_PREFIX: &[u8] = b"x-forwarded";
+
+/// Further names that tell where a request came from, or which target it "really" has.
+const FORWARDING: [&[u8]; 12] = [
+    b"forwarded",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    // Applications that honour these see another path or host than the route table has seen.
+    b"x-original-url",
+    b"x-original-uri",
+    b"x-original-host",
+    b"x-original-method",
+    b"x-rewrite-url",
+    b"x-host",
+];
+
+impl Firewall {
+    /// The firewall in front of `upstream`.
+    pub fn new(upstream: &Upstream) -> Self {
+        let names = &upstream.identity;
+        let configured = [
+            &names.user,
+            &names.id,
+            &names.name,
+            &names.email,
+            &names.roles,
+            &names.permissions,
+            &names.session,
+        ];
+        let assertion = upstream.assertion.as_ref().map(|assertion| &assertion.header);
+        let configured = configured.into_iter().flatten().chain(assertion);
+        let identity: Box<[Box<[u8]>]> =
+            configured.map(|name| name.as_str().bytes().map(fold).collect()).collect();
+        let named = identity.iter().map(|name| &**name).chain(FORWARDING);
+        let letters = named
+            .chain([IDENTITY_PREFIX, FORWARDING_PREFIX])
+            .filter_map(<[u8]>::first)
+            .fold(0, |letters, &first| letters | letter(first));
+        Self { identity, allowed: upstream.allowed_names.clone().into(), letters }
+    }
+
+    /// Removes every field that a client must not send to the upstream: identity in any spelling,
+    /// forwarding fields unless `trusted_peer` sent them, and other names with `_` or `.` unless
+    /// the upstream's config allows them.
+    pub fn strip(&self, headers: &mut HeaderMap, trusted_peer: bool) {
+        const AT_ONCE: usize = 8;
+        loop {
+            let mut doomed: [Option<HeaderName>; AT_ONCE] = Default::default();
+            let refused = headers.keys().filter(|name| self.refuses(name, trusted_peer));
+            let mut count = 0;
+            for (place, name) in doomed.iter_mut().zip(refused) {
+                *place = Some(name.clone());
+                count += 1;
+            }
+            for name in doomed.into_iter().flatten() {
+                headers.remove(name);
+            }
+            // There may be more than one round holds.
+            if count < AT_ONCE {
+                return;
+            }
+        }
+    }
+
+    fn refuses(&self, name: &HeaderName, trusted_peer: bool) -> bool {
+        let bytes = name.as_str().as_bytes();
+        // Programs behind CGI-like interfaces cannot tell these from a hyphen.
+        let odd = bytes.iter().fold(false, |odd, &byte| odd | (fold(byte) != byte));
+        if odd {
+            let dotted = bytes.iter().any(|byte| matches!(byte, b'_' | b'.'));
+            return self.tells_who(bytes)
+                || tells_where(bytes)
+                || (dotted && !self.allowed.contains(name));
+        }
+        let first = bytes.first().map_or(0, |&first| letter(first));
+        self.letters & first != 0
+            && (self.tells_who(bytes) || (!trusted_peer && tells_where(bytes)))
+    }
+
+    fn tells_who(&self, name: &[u8]) -> bool {
+        starts_folded(name, IDENTITY_PREFIX)
+            || self.identity.iter().any(|one| equals_folded(name, one))
+    }
+}
+
+fn tells_where(name: &[u8]) -> bool {
+    starts_folded(name, FORWARDING_PREFIX) || FORWARDING.iter().any(|one| equals_folded(name, one))
+}
+
+fn equals_folded(name: &[u8], folded: &[u8]) -> bool {
+    name.len() == folded.len() && starts_folded(name, folded)
+}
+
+fn starts_folded(name: &[u8], folded: &[u8]) -> bool {
+    name.len() >= folded.len()
+        && name.iter().zip(folded).all(|(&byte, &wanted)| fold(byte) == wanted)
+}
+
+/// A byte of a (lower-case) name as the most careless reader takes it: whatever is neither letter
+/// nor digit is a hyphen.
+const fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_lowercase() || byte.is_ascii_digit() { byte } else { b'-' }
+}
+
+const fn letter(byte: u8) -> u32 {
+    if byte.is_ascii_lowercase() { 1 << (byte - b'a') } else { 0 }
+}
+
+/// A field value that says `text` to everybody alike: plain ASCII stands for itself; all else, and
+/// `%` too, is percent-encoded as UTF-8.
+pub fn percent_header_value(text: &str) -> HeaderValue {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'%';
+    // Blanks at the ends would be cut off on the way (RFC 9110 section 5.5).
+    let inner = text.trim_matches(' ').len() == text.len();
+    if inner
+        && text.bytes().all(|byte| plain(&byte))
+        && let Ok(value) = HeaderValue::from_str(text)
+    {
+        return value;
+    }
+    let start = text.len() - text.trim_start_matches(' ').len();
+    let end = text.trim_end_matches(' ').len();
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for (at, byte) in text.bytes().enumerate() {
+        if plain(&byte) && (byte != b' ' || (start..end).contains(&at)) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(percent_encoding::percent_encode_byte(byte));
+        }
+    }
+    HeaderValue::try_from(encoded).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+#[path = "fields_tests.rs"]
+mod tests;

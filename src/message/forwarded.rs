@@ -1,0 +1,224 @@
+//! Where a request came from: whom to believe about it, and what to tell the upstream.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The client's address: `peer` itself unless it is one of the `trusted` proxies, else the
+/// right-most address of `X-Forwarded-For` that is none. What cannot be read ends the walk: the hop
+/// that reported it is then the client.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let mut client = peer.to_canonical();
+    if !is_trusted(client) {
+        return client;
+    }
+    for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+        // By bytes: what a client wrote at the left must not spoil what proxies added at the right.
+        for hop in line.as_bytes().rsplit(|&byte| byte == b',') {
+            let Some(address) = hop_address(hop.trim_ascii()) else { return client };
+            client = address;
+            if !is_trusted(client) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+/// Whether `peer` is one of the `trusted` proxies.
+pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|net| net.contains(&peer))
+}
+
+/// Reads `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]` and `[::1]:5`: all that proxies write.
+fn hop_address(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?;
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = match inner {
+        Some(inner) => IpAddr::V6(inner.parse().ok()?),
+        None => match text.parse() {
+            Ok(address) => address,
+            Err(_) => text.parse::<SocketAddr>().ok()?.ip(),
+        },
+    };
+    Some(address.to_canonical())
+}
+
+/// What we tell upstreams of the hop before us. Made once per connection, for the texts do not
+/// change on it.
+#[derive(Debug, Clone)]
+pub struct Hop {
+    address: HeaderValue,
+    /// The element of RFC 7239 section 4, but for `host`.
+    element: Box<str>,
+    https: bool,
+}
+
+impl Hop {
+    /// The hop from `peer` to us, by TLS or not.
+    pub fn new(peer: IpAddr, https: bool) -> Self {
+        let peer = peer.to_canonical();
+        let proto = if https { "https" } else { "http" };
+        // RFC 7239 section 6: an IPv6 address stands in brackets, and those in quotes.
+        let element = match peer {
+            IpAddr::V4(peer) => format!("for={peer};proto={proto}"),
+            IpAddr::V6(peer) => format!("for=\"[{peer}]\";proto={proto}"),
+        };
+        // The text of an address is always a field value.
+        let address = HeaderValue::try_from(peer.to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { address, element: element.into(), https }
+    }
+
+    /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. Fields that are there already were sent by a
+    /// trusted proxy, for the firewall has removed all others: the list grows by our peer, and what
+    /// that proxy says of scheme and host stands.
+    pub fn add_x_forwarded(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let list = appended(headers, &X_FORWARDED_FOR, &self.address);
+        headers.insert(X_FORWARDED_FOR, list.unwrap_or_else(|| self.address.clone()));
+        let proto = HeaderValue::from_static(if self.https { "https" } else { "http" });
+        headers.entry(X_FORWARDED_PROTO).or_insert(proto);
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    }
+
+    /// Sets `Forwarded` (RFC 7239), or adds our element to the list of a trusted proxy. `host` is
+    /// as [`super::host::requested`] has read it, with the port where it is not the default.
+    pub fn add_forwarded(&self, headers: &mut HeaderMap, host: &str) {
+        // RFC 7239 section 4: what is no token is quoted; a port's colon and brackets are none.
+        let quote = if host.contains([':', '[']) { "\"" } else { "" };
+        let element = format!("{};host={quote}{host}{quote}", self.element);
+        if let Ok(element) = HeaderValue::try_from(element) {
+            let list = appended(headers, &FORWARDED, &element);
+            headers.insert(FORWARDED, list.unwrap_or(element));
+        }
+    }
+}
+
+/// The field's lines and `last` as one list (RFC 9110 section 5.3). `None` when there is no line.
+fn appended(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let mut list = lines.next()?.as_bytes().to_vec();
+    for line in lines.chain([last]) {
+        if !list.is_empty() {
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(line.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(list)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn client(peer: &str, lines: &[&str], trusted: &[&str]) -> String {
+        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    const PROXIES: &[&str] = &["10.0.0.0/8", "fd00::/8"];
+
+    #[test]
+    fn nobody_is_believed_by_default() {
+        assert_eq!(client("10.0.0.1", &["1.1.1.1"], &[]), "10.0.0.1");
+        assert_eq!(client("2.2.2.2", &["1.1.1.1"], PROXIES), "2.2.2.2");
+    }
+
+    #[test]
+    fn the_client_is_the_right_most_hop_that_is_not_trusted() {
+        for (lines, expected) in [
+            (&["1.1.1.1"][..], "1.1.1.1"),
+            (&["6.6.6.6, 1.1.1.1, 10.0.0.2"], "1.1.1.1"),
+            (&["6.6.6.6", "1.1.1.1", "10.0.0.2,10.0.0.3"], "1.1.1.1"),
+            (&["6.6.6.6,[fd00::1]:80"], "6.6.6.6"),
+            (&["1.1.1.1:5050"], "1.1.1.1"),
+            (&["::ffff:1.1.1.1"], "1.1.1.1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            (&[], "10.0.0.1"),
+        ] {
+            assert_eq!(client("10.0.0.1", lines, PROXIES), expected, "{lines:?}");
+        }
+        assert_eq!(client("::ffff:10.0.0.1", &["1.1.1.1"], PROXIES), "1.1.1.1");
+    }
+
+    #[test]
+    fn a_hop_that_cannot_be_read_ends_the_walk() {
+        for garbage in
+            ["unknown", "", "1.1.1.1.1", "_hidden", "1.1.1.1:x", "[1.1.1.1]", "é", "[::1"]
+        {
+            let line = format!("6.6.6.6, {garbage}, 10.0.0.2");
+            assert_eq!(client("10.0.0.1", &[&line], PROXIES), "10.0.0.2", "{garbage}");
+        }
+    }
+
+    fn told(peer: &str, host: &'static str, before: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in before {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let hop = Hop::new(peer.parse().unwrap(), true);
+        hop.add_x_forwarded(&mut headers, &HeaderValue::from_static(host));
+        hop.add_forwarded(&mut headers, host);
+        headers
+    }
+
+    #[test]
+    fn an_upstream_is_told_where_a_request_came_from() {
+        let headers = told("::ffff:1.1.1.1", "app.test", &[]);
+        assert_eq!(headers.get("x-forwarded-for").unwrap(), "1.1.1.1");
+        assert_eq!(headers.get("x-forwarded-proto").unwrap(), "https");
+        assert_eq!(headers.get("x-forwarded-host").unwrap(), "app.test");
+        assert_eq!(headers.get("forwarded").unwrap(), "for=1.1.1.1;proto=https;host=app.test");
+        let headers = told("2001:db8::1", "[::1]:8443", &[]);
+        assert_eq!(
+            headers.get("forwarded").unwrap(),
+            "for=\"[2001:db8::1]\";proto=https;host=\"[::1]:8443\""
+        );
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_said_is_kept_and_continued() {
+        let before = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-proto", "http"),
+            ("forwarded", "for=1.1.1.1"),
+        ];
+        let headers = told("10.0.0.1", "app.test", &before);
+        let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+        assert_eq!(lines, ["1.1.1.1, 10.0.0.2, 10.0.0.1"]);
+        assert_eq!(headers.get("x-forwarded-proto").unwrap(), "http");
+        assert_eq!(
+            headers.get("forwarded").unwrap(),
+            "for=1.1.1.1, for=10.0.0.1;proto=https;host=app.test"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_untrusted_peer_cannot_choose_its_address(line in "\\PC{0,40}", a in any::<[u8; 4]>()) {
+            let peer = IpAddr::from(a);
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(line.as_bytes()) {
+                headers.insert(X_FORWARDED_FOR, value);
+            }
+            let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+            prop_assume!(!is_trusted(peer, &trusted));
+            prop_assert_eq!(client_address(peer, &headers, &trusted), peer);
+        }
+    }
+}
