@@ -5,3 +5,4 @@ pub mod fields;
 pub mod forwarded;
 pub mod host;
 pub mod path;
+pub mod return_to;
