@@ -1,7 +1,9 @@
 //! The vocabulary of HTTP: pure functions on heads and bodies. No socket, no clock, no state.
 
+pub mod body;
 pub mod cookies;
 pub mod fields;
+pub mod form;
 pub mod forwarded;
 pub mod host;
 pub mod path;
