@@ -7,4 +7,5 @@ pub mod form;
 pub mod forwarded;
 pub mod host;
 pub mod path;
+pub mod reject;
 pub mod return_to;

@@ -1,0 +1,439 @@
+//! The one table from what went wrong to what the client is told. `docs/STATUS.md` says the same to
+//! people, and a test compares the two.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::body::ReadError;
+use super::form::BodyError;
+use super::host::HostError;
+use super::path::PathError;
+
+/// A cause, for the log only.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a request is not answered by what it asked for. `Display` is for the log; what the client
+/// may learn is [`Rejection::answer`].
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// The request contradicts itself or HTTP.
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// The path has no canonical form.
+    #[error("bad path")]
+    BadPath(#[from] PathError),
+    /// The host cannot be read.
+    #[error("bad host")]
+    BadHost(#[from] HostError),
+    /// The body of a request to one of our endpoints says nothing usable.
+    #[error("bad body")]
+    BadBody(#[from] BodyError),
+    /// A field of a request to one of our endpoints has a value that the rules refuse. The text is
+    /// told to the client: a whole sentence, without anything secret.
+    #[error("validation: {0}")]
+    Validation(Cow<'static, str>),
+    /// The body has more bytes than allowed.
+    #[error("body too large")]
+    PayloadTooLarge,
+    /// The head has more bytes or fields than allowed.
+    #[error("head too large")]
+    HeaderTooLarge,
+    /// The client took too long to send its request.
+    #[error("request timed out")]
+    RequestTimeout,
+    /// The client broke off while sending its body.
+    #[error("the body broke off")]
+    BodyBroken(#[source] Cause),
+    /// No route has this host, path and method, or the endpoint does not exist.
+    #[error("not found")]
+    NotFound,
+    /// The endpoint does not know the method. The text lists those that it knows.
+    #[error("method not allowed")]
+    MethodNotAllowed(&'static str),
+    /// The host is not served on this connection (RFC 9110 section 7.4).
+    #[error("misdirected")]
+    Misdirected,
+    /// No credential, and one is needed.
+    #[error("no credential")]
+    MissingToken,
+    /// A credential that cannot be read, or that contradicts another one.
+    #[error("malformed credential")]
+    Malformed,
+    /// A credential that we did not make, or not for this use.
+    #[error("invalid signature")]
+    InvalidSignature,
+    /// A credential whose time is over.
+    #[error("expired")]
+    Expired,
+    /// A credential that was withdrawn.
+    #[error("revoked")]
+    TokenRevoked,
+    /// The access token is gone or over; the refresh token would bring a new one.
+    #[error("refresh required")]
+    RefreshRequired,
+    /// The session is over by its time, or unknown.
+    #[error("session expired")]
+    SessionExpired,
+    /// The session was ended: by its owner, an administrator, or because of theft.
+    #[error("session revoked")]
+    SessionRevoked,
+    /// A login that failed, whatever the cause.
+    #[error("invalid credentials")]
+    InvalidCredentials,
+    /// The captcha was not solved.
+    #[error("captcha failed")]
+    CaptchaFailed,
+    /// A cookie-borne request that nothing proves to be meant. The status is `csrf.status`.
+    #[error("csrf guard")]
+    CsrfGuard(StatusCode),
+    /// The caller is known and may not.
+    #[error("forbidden")]
+    Forbidden,
+    /// Too many attempts.
+    #[error("rate limited")]
+    RateLimited {
+        /// The limit that was met, in attempts.
+        limit: u32,
+        /// When the next attempt will be heard.
+        retry_after: Duration,
+    },
+    /// A bounded queue of ours is full.
+    #[error("busy")]
+    Busy {
+        /// When it may be worth trying again.
+        retry_after: Duration,
+    },
+    /// The client has too many requests or streams under way.
+    #[error("too many requests under way")]
+    TooManyRequests,
+    /// The store does not answer. No cookie is deleted for that.
+    #[error("the store is unavailable")]
+    StoreUnavailable(#[source] Cause),
+    /// The gateway is stopping.
+    #[error("stopping")]
+    Stopping,
+    /// The application cannot be reached.
+    #[error("the upstream is unavailable")]
+    UpstreamUnavailable(#[source] Cause),
+    /// The application answered with something that is not HTTP.
+    #[error("the upstream's answer is broken")]
+    UpstreamInvalid(#[source] Cause),
+    /// The application took too long.
+    #[error("the upstream timed out")]
+    UpstreamTimeout,
+    /// The application has all the requests that it may have at once.
+    #[error("the upstream is at its limit")]
+    UpstreamBusy,
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal(#[source] Cause),
+}
+
+/// What the client is told, and what we call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// The stable code in its body, for programs.
+    pub code: &'static str,
+    /// One sentence in its body, for people.
+    pub message: Cow<'a, str>,
+    /// What logs and metrics call it: finer than the code.
+    pub label: &'static str,
+}
+
+/// After which a client may try again when the store or an upstream was not there.
+const SHORT_WAIT: Duration = Duration::from_secs(2);
+
+impl Rejection {
+    /// The table. It has no wildcard, so that nobody adds a rejection without deciding what the
+    /// client may learn.
+    #[expect(clippy::too_many_lines, reason = "a table is read as a table")]
+    pub fn answer(&self) -> Answer<'_> {
+        use StatusCode as S;
+        let (status, code, message, label) = match self {
+            Self::BadRequest(label) => {
+                (S::BAD_REQUEST, "bad_request", "The request is not valid.", *label)
+            }
+            Self::BadPath(_) => (
+                S::BAD_REQUEST,
+                "bad_request",
+                "The path can be read in more than one way.",
+                "bad_path",
+            ),
+            Self::BadHost(_) => {
+                (S::BAD_REQUEST, "bad_request", "The request does not name one host.", "bad_host")
+            }
+            Self::BadBody(error) => return of_body(error),
+            Self::Validation(message) => {
+                (S::BAD_REQUEST, "validation_error", &**message, "validation")
+            }
+            Self::PayloadTooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "The body is larger than allowed.",
+                "body_too_large",
+            ),
+            Self::HeaderTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "header_too_large",
+                "The header fields are larger than allowed.",
+                "head_too_large",
+            ),
+            Self::RequestTimeout => (
+                S::REQUEST_TIMEOUT,
+                "request_timeout",
+                "The request took too long to arrive.",
+                "request_timeout",
+            ),
+            Self::BodyBroken(_) => {
+                (S::BAD_REQUEST, "bad_request", "The body did not arrive whole.", "body_broken")
+            }
+            Self::NotFound => (S::NOT_FOUND, "not_found", "There is nothing here.", "not_found"),
+            Self::MethodNotAllowed(_) => (
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This method cannot be used here.",
+                "method_not_allowed",
+            ),
+            Self::Misdirected => (
+                S::MISDIRECTED_REQUEST,
+                "misdirected",
+                "This host is not served on this connection.",
+                "misdirected",
+            ),
+            Self::MissingToken => {
+                (S::UNAUTHORIZED, "missing_token", "Please log in.", "missing_token")
+            }
+            Self::Malformed => (
+                S::UNAUTHORIZED,
+                "malformed",
+                "The credential cannot be read; please log in again.",
+                "malformed",
+            ),
+            Self::InvalidSignature => (
+                S::UNAUTHORIZED,
+                "invalid_signature",
+                "The credential is not valid; please log in again.",
+                "invalid_signature",
+            ),
+            Self::Expired => (S::UNAUTHORIZED, "expired", "The credential has expired.", "expired"),
+            Self::TokenRevoked => (
+                S::UNAUTHORIZED,
+                "token_revoked",
+                "The credential was withdrawn; please log in again.",
+                "token_revoked",
+            ),
+            Self::RefreshRequired => (
+                S::UNAUTHORIZED,
+                "refresh_required",
+                "The access token must be refreshed.",
+                "refresh_required",
+            ),
+            Self::SessionExpired => (
+                S::UNAUTHORIZED,
+                "session_expired",
+                "The session is over; please log in again.",
+                "session_expired",
+            ),
+            Self::SessionRevoked => (
+                S::UNAUTHORIZED,
+                "session_revoked",
+                "The session was ended; please log in again.",
+                "session_revoked",
+            ),
+            Self::InvalidCredentials => (
+                S::UNAUTHORIZED,
+                "invalid_credentials",
+                "The name or the password is wrong.",
+                "invalid_credentials",
+            ),
+            Self::CaptchaFailed => (
+                S::BAD_REQUEST,
+                "captcha_failed",
+                "The captcha was not solved; please try again.",
+                "captcha_failed",
+            ),
+            Self::CsrfGuard(status) => {
+                (*status, "csrf_guard", "The request does not come from this site.", "csrf_guard")
+            }
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "You may not do this.", "forbidden"),
+            Self::RateLimited { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many attempts; please try again later.",
+                "rate_limited",
+            ),
+            Self::Busy { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too much is going on; please try again shortly.",
+                "busy",
+            ),
+            Self::TooManyRequests => (
+                S::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many requests are under way; please try again shortly.",
+                "too_many_requests",
+            ),
+            Self::StoreUnavailable(_) => (
+                S::SERVICE_UNAVAILABLE,
+                "store_unavailable",
+                "This is not possible at the moment; please try again shortly.",
+                "store_unavailable",
+            ),
+            Self::Stopping => (
+                S::SERVICE_UNAVAILABLE,
+                "stopping",
+                "The gateway is restarting; please try again shortly.",
+                "stopping",
+            ),
+            Self::UpstreamUnavailable(_) => (
+                S::BAD_GATEWAY,
+                "upstream_unavailable",
+                "The application cannot be reached.",
+                "upstream_unavailable",
+            ),
+            Self::UpstreamInvalid(_) => (
+                S::BAD_GATEWAY,
+                "upstream_invalid",
+                "The application gave an answer that cannot be read.",
+                "upstream_invalid",
+            ),
+            Self::UpstreamTimeout => (
+                S::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "The application took too long to answer.",
+                "upstream_timeout",
+            ),
+            Self::UpstreamBusy => (
+                S::SERVICE_UNAVAILABLE,
+                "upstream_busy",
+                "The application has too much to do; please try again shortly.",
+                "upstream_busy",
+            ),
+            Self::Internal(_) => (
+                S::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                "Something went wrong in the gateway.",
+                "internal_error",
+            ),
+        };
+        Answer { status, code, message: Cow::Borrowed(message), label }
+    }
+
+    /// The body: `{"error": code, "message": sentence}`, and `login_url` where a login would help.
+    pub fn json(&self, login_url: Option<&str>) -> Bytes {
+        let answer = self.answer();
+        let mut body = serde_json::Map::new();
+        body.insert("error".to_owned(), answer.code.into());
+        body.insert("message".to_owned(), answer.message.into_owned().into());
+        if let Some(url) = login_url.filter(|_| answer.status == StatusCode::UNAUTHORIZED) {
+            body.insert("login_url".to_owned(), url.into());
+        }
+        serde_json::Value::Object(body).to_string().into()
+    }
+
+    /// Adds the fields that the answer needs: type and cache rule, `WWW-Authenticate`, `Allow`,
+    /// `Retry-After` and `RateLimit-*`.
+    pub fn add_fields(&self, headers: &mut HeaderMap) {
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        // RFC 9111 section 5.2.2.5: an answer about a credential is nobody else's.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Self::MethodNotAllowed(methods) = self
+            && let Ok(methods) = HeaderValue::from_str(methods)
+        {
+            // RFC 9110 section 15.5.6 demands it.
+            headers.insert(header::ALLOW, methods);
+        }
+        if let Some(wait) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
+        }
+        if let Self::RateLimited { limit, retry_after } = self {
+            let field = HeaderName::from_static;
+            headers.insert(field("ratelimit-limit"), (*limit).into());
+            headers.insert(field("ratelimit-remaining"), 0_u16.into());
+            headers.insert(field("ratelimit-reset"), whole_seconds(*retry_after).into());
+        }
+    }
+
+    /// When it may be worth trying again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Busy { retry_after } => {
+                Some(*retry_after)
+            }
+            _ if self.answer().status == StatusCode::SERVICE_UNAVAILABLE => Some(SHORT_WAIT),
+            _ => None,
+        }
+    }
+
+    /// RFC 6750 section 3; never Basic, for which browsers would open a dialogue.
+    fn challenge(&self) -> Option<&'static str> {
+        match (self.answer().status, self) {
+            (StatusCode::UNAUTHORIZED, Self::MissingToken | Self::RefreshRequired) => {
+                Some("Bearer")
+            }
+            (StatusCode::UNAUTHORIZED, Self::InvalidCredentials | Self::CsrfGuard(_)) => {
+                Some("Bearer")
+            }
+            (StatusCode::UNAUTHORIZED, _) => Some("Bearer error=\"invalid_token\""),
+            (StatusCode::FORBIDDEN, Self::Forbidden) => Some("Bearer error=\"insufficient_scope\""),
+            _ => None,
+        }
+    }
+}
+
+impl<E: Into<Cause>> From<ReadError<E>> for Rejection {
+    fn from(error: ReadError<E>) -> Self {
+        match error {
+            ReadError::TooLarge => Self::PayloadTooLarge,
+            ReadError::Broken(cause) => Self::BodyBroken(cause.into()),
+        }
+    }
+}
+
+/// The part of the table for bodies of our own endpoints. Names of fields that were asked for are
+/// ours; what the client wrote is not repeated to it.
+fn of_body(error: &BodyError) -> Answer<'_> {
+    let (message, label) = match error {
+        BodyError::MediaType => {
+            return Answer {
+                status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                code: "unsupported_media_type",
+                message: "The body must be JSON or a form, in UTF-8.".into(),
+                label: "media_type",
+            };
+        }
+        BodyError::Malformed => ("The body cannot be read.".into(), "body_malformed"),
+        BodyError::NotAnObject => ("The body must be an object.".into(), "body_no_object"),
+        BodyError::Repeated => ("A field comes twice.".into(), "body_repeated"),
+        BodyError::TooManyFields => ("There are too many fields.".into(), "body_fields"),
+        BodyError::Nested => ("A field holds an object or a list.".into(), "body_nested"),
+        BodyError::WrongType(name) => {
+            (format!("The field `{name}` has the wrong type.").into(), "body_type")
+        }
+        BodyError::Missing(name) => {
+            (format!("The field `{name}` is missing.").into(), "body_missing")
+        }
+    };
+    Answer { status: StatusCode::BAD_REQUEST, code: "validation_error", message, label }
+}
+
+/// Rounded up: who comes back too early is refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+#[path = "reject_tests.rs"]
+mod tests;

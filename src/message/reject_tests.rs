@@ -1,0 +1,151 @@
+use super::*;
+
+/// One of each, as a chain: a new variant does not compile until it has its place here.
+fn after(rejection: &Rejection) -> Option<Rejection> {
+    use Rejection as R;
+    let wait = Duration::from_millis(1500);
+    Some(match rejection {
+        R::BadRequest(_) => R::BadPath(PathError::Control),
+        R::BadPath(_) => R::BadHost(HostError::Missing),
+        R::BadHost(_) => R::BadBody(BodyError::MediaType),
+        R::BadBody(BodyError::MediaType) => R::BadBody(BodyError::Missing("username".to_owned())),
+        R::BadBody(_) => R::Validation("The name is taken.".into()),
+        R::Validation(_) => R::PayloadTooLarge,
+        R::PayloadTooLarge => R::HeaderTooLarge,
+        R::HeaderTooLarge => R::RequestTimeout,
+        R::RequestTimeout => R::BodyBroken("reset".into()),
+        R::BodyBroken(_) => R::NotFound,
+        R::NotFound => R::MethodNotAllowed("GET, POST"),
+        R::MethodNotAllowed(_) => R::Misdirected,
+        R::Misdirected => R::MissingToken,
+        R::MissingToken => R::Malformed,
+        R::Malformed => R::InvalidSignature,
+        R::InvalidSignature => R::Expired,
+        R::Expired => R::TokenRevoked,
+        R::TokenRevoked => R::RefreshRequired,
+        R::RefreshRequired => R::SessionExpired,
+        R::SessionExpired => R::SessionRevoked,
+        R::SessionRevoked => R::InvalidCredentials,
+        R::InvalidCredentials => R::CaptchaFailed,
+        R::CaptchaFailed => R::CsrfGuard(StatusCode::FORBIDDEN),
+        R::CsrfGuard(_) => R::Forbidden,
+        R::Forbidden => R::RateLimited { limit: 5, retry_after: wait },
+        R::RateLimited { .. } => R::Busy { retry_after: wait },
+        R::Busy { .. } => R::TooManyRequests,
+        R::TooManyRequests => R::StoreUnavailable("postgres://u:hunter2@db".into()),
+        R::StoreUnavailable(_) => R::Stopping,
+        R::Stopping => R::UpstreamUnavailable("10.0.0.5: refused".into()),
+        R::UpstreamUnavailable(_) => R::UpstreamInvalid("no colon".into()),
+        R::UpstreamInvalid(_) => R::UpstreamTimeout,
+        R::UpstreamTimeout => R::UpstreamBusy,
+        R::UpstreamBusy => R::Internal("disk full".into()),
+        R::Internal(_) => return None,
+    })
+}
+
+fn all() -> Vec<Rejection> {
+    let mut all = vec![Rejection::BadRequest("expect")];
+    while let Some(next) = all.last().and_then(after) {
+        all.push(next);
+    }
+    all
+}
+
+/// Code and status of the rows of `docs/STATUS.md`.
+fn documented() -> Vec<(String, String)> {
+    let page = include_str!("../../docs/STATUS.md");
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let rows = page.lines().filter(|line| line.starts_with("| `")).map(cells);
+    rows.map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone())).collect()
+}
+
+#[test]
+fn the_page_and_the_table_have_the_same_codes() {
+    let documented = documented();
+    for rejection in all() {
+        let answer = rejection.answer();
+        let row = (answer.code.to_owned(), answer.status.as_u16().to_string());
+        assert!(documented.contains(&row), "docs/STATUS.md lacks {row:?}");
+    }
+    for (code, _) in &documented {
+        assert!(all().iter().any(|one| one.answer().code == code), "docs/STATUS.md invents {code}");
+        assert_eq!(documented.iter().filter(|(other, _)| other == code).count(), 1, "{code}");
+    }
+}
+
+#[test]
+fn labels_tell_all_rejections_apart() {
+    let mut labels: Vec<&str> = Vec::new();
+    for rejection in all() {
+        let label = match &rejection {
+            Rejection::BadRequest(_) => continue,
+            other => other.answer().label,
+        };
+        assert!(!labels.contains(&label), "{label}");
+        labels.push(label);
+    }
+}
+
+#[test]
+fn a_client_learns_nothing_of_the_cause() {
+    for rejection in all() {
+        let body = String::from_utf8(rejection.json(None).to_vec()).unwrap();
+        for secret in ["hunter2", "10.0.0.5", "refused", "disk", "colon"] {
+            assert!(!body.contains(secret), "{body}");
+        }
+    }
+}
+
+#[test]
+fn the_body_is_json_with_a_code_and_a_sentence() {
+    for rejection in all() {
+        let body: serde_json::Value =
+            serde_json::from_slice(&rejection.json(Some("/auth/login?x=\"1\""))).unwrap();
+        assert_eq!(body["error"], rejection.answer().code);
+        let message = body["message"].as_str().unwrap();
+        assert!(message.ends_with('.') && message.len() > 10, "{message}");
+        let unauthorized = rejection.answer().status == StatusCode::UNAUTHORIZED;
+        assert_eq!(body.get("login_url").is_some(), unauthorized);
+    }
+}
+
+#[test]
+fn a_field_that_was_asked_for_is_named() {
+    let rejection = Rejection::from(BodyError::Missing("username".to_owned()));
+    assert_eq!(rejection.answer().message, "The field `username` is missing.");
+}
+
+#[test]
+fn answers_carry_the_fields_that_their_status_demands() {
+    for rejection in all() {
+        let mut headers = HeaderMap::new();
+        rejection.add_fields(&mut headers);
+        let status = rejection.answer().status;
+        assert_eq!(headers.get("content-type").unwrap(), "application/json");
+        assert_eq!(headers.get("cache-control").unwrap(), "no-store");
+        let has = |name: &str| headers.contains_key(name);
+        assert!(status != StatusCode::UNAUTHORIZED || has("www-authenticate"), "{rejection}");
+        assert_eq!(status == StatusCode::METHOD_NOT_ALLOWED, has("allow"), "{rejection}");
+        let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+        assert_eq!(later.contains(&status), has("retry-after"), "{rejection}");
+        assert_eq!(status == StatusCode::TOO_MANY_REQUESTS, has("ratelimit-limit"), "{rejection}");
+        if let Some(challenge) = headers.get("www-authenticate") {
+            assert!(challenge.to_str().unwrap().starts_with("Bearer"), "{rejection}");
+        }
+    }
+}
+
+#[test]
+fn waits_are_rounded_up() {
+    let mut headers = HeaderMap::new();
+    Rejection::RateLimited { limit: 5, retry_after: Duration::from_millis(1500) }
+        .add_fields(&mut headers);
+    assert_eq!(headers.get("retry-after").unwrap(), "2");
+    assert_eq!(headers.get("ratelimit-reset").unwrap(), "2");
+    assert_eq!(headers.get("ratelimit-remaining").unwrap(), "0");
+    let mut headers = HeaderMap::new();
+    Rejection::Busy { retry_after: Duration::ZERO }.add_fields(&mut headers);
+    assert_eq!(headers.get("retry-after").unwrap(), "1");
+}
