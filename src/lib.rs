@@ -7,6 +7,7 @@
 pub mod listen;
 
 pub mod upstream;
+pub mod journey;
 
 pub mod access;
 pub mod observe;

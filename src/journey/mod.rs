@@ -290,3 +290,6 @@ impl Answer for Journey {
         response.map(|content| ReplyBody::new(content, telling))
     }
 }
+//! The path of a request, one file a step.
+
+pub mod route;
