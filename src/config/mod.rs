@@ -1,21 +1,34 @@
 //! The checked settings: what `gateway.toml` means, in types in which the wrong thing cannot be
 //! written.
 
+mod check;
+mod error;
+mod file;
 mod origin;
 mod pattern;
+mod reference;
+mod routes;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+pub use error::{ConfigError, Problem};
 pub use origin::{Origin, split_host_port};
 pub use pattern::{BadPattern, HostPattern, PathPattern, Segment};
+pub use reference::{reference, schema_json};
+pub use routes::{
+    Access, Assertion, Expect, ExpectCaller, HostPolicy, IdentityHeaders, Outcome, Route, Server,
+    Servers, Upstream,
+};
 
 use crate::secret::Secret;
 
@@ -50,6 +63,31 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// What is logged and where.
     pub log: Log,
+    /// The policy's own tests, in the order of the file.
+    pub expects: Vec<Expect>,
+    /// What is allowed and yet hardly meant. To be shown at start and by `check`.
+    pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths within it start at its own folder, so
+    /// that every command finds the same data whatever folder it is called from.
+    ///
+    /// # Errors
+    /// The file is missing or unreadable, or all that is wrong with it at once.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&file::read(path)?, path)
+    }
+
+    /// Checks `text` as if it stood in the file at `path`.
+    ///
+    /// # Errors
+    /// All that is wrong with it at once.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let wrong = |problems| ConfigError::Wrong { path: path.to_owned(), problems };
+        let (file, lines) = file::parse(text).map_err(wrong)?;
+        check::check(file, lines, path.parent().unwrap_or(Path::new(""))).map_err(wrong)
+    }
 }
 
 /// `[listen]`
@@ -327,129 +365,6 @@ pub struct Limits {
     pub write_stall_timeout: Duration,
     /// A client that sends none of its body for this long is cut off.
     pub body_stall_timeout: Duration,
-}
-
-/// `[[upstream]]`
-#[derive(Debug)]
-pub struct Upstream {
-    /// Named by routes, logs and metrics.
-    pub name: String,
-    /// At least one.
-    pub servers: Servers,
-    /// `Host` as the client sent it, or the server's own.
-    pub host: HostPolicy,
-    /// Names of the identity headers.
-    pub identity: IdentityHeaders,
-    /// A signed assertion, if wanted.
-    pub assertion: Option<Assertion>,
-    /// Client header names with `_` or `.` that this application needs (lower case).
-    pub allowed_names: Vec<HeaderName>,
-    /// Until the connection stands.
-    pub connect_timeout: Duration,
-    /// From the sent request to the response head.
-    pub first_byte_timeout: Duration,
-    /// Between two pieces of a response body.
-    pub idle_timeout: Duration,
-    /// Idle connections kept, over all cores.
-    pub pool_idle: usize,
-    /// An idle connection is closed after this.
-    pub pool_idle_timeout: Duration,
-    /// Requests under way at once, over all cores; beyond it 503.
-    pub max_in_flight: usize,
-}
-
-/// Where an upstream's servers are.
-#[derive(Debug, Clone)]
-pub enum Servers {
-    /// The built-in demonstration application.
-    Demo,
-    /// One or more `http://host:port`.
-    Http(Vec<Server>),
-}
-
-/// One server of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Name or address, as configured.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-}
-
-/// `upstream.host`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostPolicy {
-    /// The client's, canonical.
-    Preserve,
-    /// The server's own.
-    Server,
-}
-
-/// Names under which an upstream learns who calls. `None`: it does not.
-#[derive(Debug, Clone)]
-pub struct IdentityHeaders {
-    /// Login name. Default `x-auth-user`.
-    pub user: Option<HeaderName>,
-    /// Account id. Default `x-auth-id`.
-    pub id: Option<HeaderName>,
-    /// Display name. Default none: it makes tokens larger.
-    pub name: Option<HeaderName>,
-    /// Email. Default none.
-    pub email: Option<HeaderName>,
-    /// Roles, joined by commas. Default `x-auth-roles`.
-    pub roles: Option<HeaderName>,
-    /// Permissions, joined by commas. Default `x-auth-permissions`.
-    pub permissions: Option<HeaderName>,
-    /// Session id. Default `x-auth-session`.
-    pub session: Option<HeaderName>,
-}
-
-/// `upstream.assertion`: a short signed token that says who called.
-#[derive(Debug, Clone)]
-pub struct Assertion {
-    /// Header that carries it. Default `x-auth-assertion`.
-    pub header: HeaderName,
-    /// `aud`.
-    pub audience: String,
-    /// Its life.
-    pub ttl: Duration,
-    /// ES256 or EdDSA.
-    pub algorithm: Algorithm,
-}
-
-/// `[[route]]`
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// What logs and metrics call it: the `name` of the file, or its host and path.
-    pub name: String,
-    /// `None`: any host.
-    pub host: Option<HostPattern>,
-    /// Which paths.
-    pub path: PathPattern,
-    /// `None`: any method.
-    pub methods: Option<Vec<Method>>,
-    /// Who may.
-    pub access: Access,
-    /// Index into [`Config::upstreams`].
-    pub upstream: usize,
-    /// Bytes of a request body.
-    pub body_bytes: u64,
-}
-
-/// What a route asks of its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Anyone; no credential is even looked at.
-    Public,
-    /// Anyone; a valid credential is made known to the upstream.
-    Optional,
-    /// A signed-in caller, with all of these.
-    Required {
-        /// Each must be held.
-        permissions: Vec<String>,
-        /// One of them must be held; none asked when empty.
-        roles: Vec<String>,
-    },
 }
 
 /// `[log]`

@@ -1,0 +1,237 @@
+//! Addresses, the site's own name, the certificate and the store.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{Findings, HOUR};
+use crate::config::file::{self, TextOrSecret};
+use crate::config::{Listen, Origin, StoreUrl, Tls, split_host_port};
+use crate::secret::Secret;
+
+pub(super) fn listen(
+    file: &file::Listen,
+    own_certificate: bool,
+    found: &mut Findings<'_>,
+) -> Option<Listen> {
+    let before = found.problems.len();
+    let mut address = |key: &str, text: &Option<String>| {
+        text.as_deref().and_then(|text| found.address(key, text))
+    };
+    let https = address("listen.https", &file.https);
+    let http = address("listen.http", &file.http);
+    let admin = address("listen.admin", &file.admin);
+    let dev_http = address("listen.dev_http", &file.dev_http);
+    together(file, dev_http, found);
+    distinct(&[("https", https), ("http", http), ("admin", admin), ("dev_http", dev_http)], found);
+    if admin.is_some_and(|admin| admin.ip().is_unspecified()) {
+        let hint = "use an address that only your monitoring reaches, such as 127.0.0.1".to_owned();
+        found.warn("listen.admin", "everyone in reach can read the metrics", Some(hint));
+    }
+    let public_url = public_url(file, https, dev_http, own_certificate, found);
+    let trusted_proxies = trusted_proxies(&file.trusted_proxies, found);
+    let cores = match file.cores {
+        Some(cores) => usize::try_from(cores).ok().and_then(NonZeroUsize::new)?,
+        None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    };
+    let drain = (Duration::ZERO, HOUR);
+    let drain_timeout = found.period("listen.drain_timeout", &file.drain_timeout, drain);
+    if found.problems.len() > before {
+        return None;
+    }
+    Some(Listen {
+        https,
+        http,
+        admin,
+        dev_http,
+        public_url: public_url?,
+        trusted_proxies,
+        cores,
+        drain_timeout: drain_timeout?,
+    })
+}
+
+/// Which listeners go together.
+fn together(file: &file::Listen, dev_http: Option<SocketAddr>, found: &mut Findings<'_>) {
+    match (&file.https, &file.dev_http) {
+        (None, None) => found.wrong_but(
+            "listen",
+            "nothing listens",
+            "set https = \"0.0.0.0:8443\", or dev_http = \"127.0.0.1:9154\" for development",
+        ),
+        (Some(_), Some(_)) => found.wrong_but(
+            "listen.dev_http",
+            "takes Secure from all cookies, so it cannot go together with https",
+            "leave out one of them",
+        ),
+        _ => {}
+    }
+    if file.http.is_some() && file.https.is_none() {
+        found.wrong("listen.http", "only shows the way to https, and https is not set");
+    }
+    let Some(address) = dev_http else { return };
+    if address.ip().is_loopback() {
+        found.warn(
+            "listen.dev_http",
+            "no TLS: cookies lose their prefix and Secure; for development only",
+            None,
+        );
+    } else {
+        found.wrong_but(
+            "listen.dev_http",
+            format!("{address} is not a loopback address"),
+            "use 127.0.0.1 or [::1]",
+        );
+    }
+}
+
+fn distinct(listeners: &[(&str, Option<SocketAddr>)], found: &mut Findings<'_>) {
+    for (index, (name, address)) in listeners.iter().enumerate() {
+        let earlier = listeners.iter().take(index).find(|(_, other)| {
+            // Port 0 is a different free port each time.
+            address.is_some_and(|address| address.port() != 0 && *other == Some(address))
+        });
+        if let Some((other, _)) = earlier {
+            found.wrong(&format!("listen.{name}"), format!("the same address as {other}"));
+        }
+    }
+}
+
+fn public_url(
+    file: &file::Listen,
+    https: Option<SocketAddr>,
+    dev_http: Option<SocketAddr>,
+    own_certificate: bool,
+    found: &mut Findings<'_>,
+) -> Option<Origin> {
+    const KEY: &str = "listen.public_url";
+    let local = |https, address: SocketAddr| Origin {
+        https,
+        host: "localhost".to_owned(),
+        port: address.port(),
+    };
+    let Some(text) = &file.public_url else {
+        return match (https, dev_http) {
+            (_, Some(address)) => Some(local(false, address)),
+            (Some(address), None) if !own_certificate => Some(local(true, address)),
+            (Some(_), None) => {
+                let hint = "set it to the site's name, such as \"https://app.example.org\"";
+                found.wrong_but(KEY, "missing, since [tls] names a certificate", hint);
+                None
+            }
+            // Told already.
+            (None, None) => None,
+        };
+    };
+    let Some(origin) = Origin::parse(text) else {
+        let hint = "write scheme, host and port only, such as \"https://app.example.org\"";
+        found.wrong_but(KEY, format!("{text:?} is not a whole origin"), hint);
+        return None;
+    };
+    if origin.https == (file.dev_http.is_some() && file.https.is_none()) {
+        let scheme = if origin.https { "http with dev_http" } else { "https" };
+        found.wrong(KEY, format!("the scheme must be {scheme}"));
+        return None;
+    }
+    Some(origin)
+}
+
+fn trusted_proxies(file: &[String], found: &mut Findings<'_>) -> Vec<IpNet> {
+    let mut nets = Vec::with_capacity(file.len());
+    for (index, text) in file.iter().enumerate() {
+        let key = format!("listen.trusted_proxies[{index}]");
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        match net {
+            Ok(net) => {
+                if net.prefix_len() == 0 {
+                    let text = "believes everyone what they say about their address";
+                    found.warn(&key, text, None);
+                }
+                nets.push(net.trunc());
+            }
+            Err(_) => found.wrong_but(
+                &key,
+                format!("{text:?} is not a network"),
+                "write it as \"10.0.0.0/8\", \"fd00::/8\" or a single address",
+            ),
+        }
+    }
+    nets
+}
+
+/// The folder of the development certificate.
+const CERTS: &str = "certs";
+
+pub(super) fn tls(file: Option<file::Tls>, found: &Findings<'_>) -> Tls {
+    match file {
+        None => Tls::Development { folder: found.base.join(CERTS) },
+        Some(tls) => Tls::Files {
+            certificate: found.base.join(tls.certificate),
+            key: found.base.join(tls.key),
+        },
+    }
+}
+
+pub(super) fn store(file: &file::Store, found: &mut Findings<'_>) -> Option<StoreUrl> {
+    const KEY: &str = "store.url";
+    let url = match &file.url {
+        TextOrSecret::Text(text) => Secret::new(text.clone()),
+        TextOrSecret::Secret(secret) => {
+            let bytes = secret.read(found.base).map_err(|text| found.wrong(KEY, text)).ok()?;
+            match std::str::from_utf8(bytes.expose()) {
+                Ok(text) => Secret::new(text.to_owned()),
+                Err(_) => {
+                    found.wrong(KEY, "is not UTF-8");
+                    return None;
+                }
+            }
+        }
+    };
+    // No message shows the text: it may hold a password.
+    if let Some(path) = url.expose().strip_prefix("sqlite://") {
+        if path.is_empty() || path.contains(['?', '#']) {
+            found.wrong(KEY, "needs a plain path behind sqlite://");
+            return None;
+        }
+        let path: PathBuf = found.base.join(path);
+        return Some(StoreUrl::Sqlite(path));
+    }
+    let postgres = ["postgres://", "postgresql://"]
+        .into_iter()
+        .find_map(|scheme| url.expose().strip_prefix(scheme));
+    match postgres.map(is_postgres) {
+        Some(true) => Some(StoreUrl::Postgres(url)),
+        Some(false) => {
+            found.wrong_but(
+                KEY,
+                "is not a Postgres URL",
+                "write it as postgres://USER:PASSWORD@HOST:PORT/NAME, special characters \
+                 percent-encoded",
+            );
+            None
+        }
+        None => {
+            found.wrong(KEY, "must begin with sqlite:// or postgres://");
+            None
+        }
+    }
+}
+
+/// `[user[:password]@]host[:port]/name[?parameters]`; the host may be absent when a parameter names
+/// the socket.
+fn is_postgres(rest: &str) -> bool {
+    let (main, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let Some((authority, name)) = main.split_once('/') else { return false };
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    let host_fits = if host.is_empty() {
+        parameters.split('&').any(|one| one.starts_with("host="))
+    } else {
+        split_host_port(host).is_some()
+    };
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    host_fits && !name.is_empty() && !name.contains('/') && !user.contains('@') && plain(rest)
+}

@@ -1,0 +1,202 @@
+//! The applications behind us.
+
+use std::time::Duration;
+
+use http::header::HeaderName;
+
+use super::headers::{folded, free_name};
+use super::{DAY, Findings, HOUR, MINUTE, SECOND};
+use crate::config::file::{self, NameOrOff};
+use crate::config::{
+    Algorithm, Assertion, HostPolicy, IdentityHeaders, Origin, Server, Servers, Upstream,
+};
+
+pub(super) fn upstream(
+    index: usize,
+    file: &file::Upstream,
+    found: &mut Findings<'_>,
+) -> Option<Upstream> {
+    const LEAST: Duration = Duration::from_millis(10);
+    let at = format!("upstream[{index}]");
+    let key = |name: &str| format!("{at}.{name}");
+    let before = found.problems.len();
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if file.name.is_empty() || file.name.len() > 64 || !file.name.bytes().all(fine) {
+        let text = format!("{:?} is not 1 to 64 letters, digits, _ or -", file.name);
+        found.wrong(&key("name"), text);
+    }
+    let servers = servers(&key("servers"), &file.servers, found);
+    let identity = identity(&key("identity"), &file.identity, found);
+    let assertion = file.assertion.as_ref().map(|file| assertion(&key("assertion"), file, found));
+    let own = own_names(&identity, assertion.as_ref().and_then(Option::as_ref));
+    only_one_meaning(&at, &own, found);
+    let allowed_names = allowed_names(&key("allowed_names"), &file.allowed_names, &own, found);
+    let connect = found.period(&key("connect_timeout"), &file.connect_timeout, (LEAST, 5 * MINUTE));
+    let first = found.period(&key("first_byte_timeout"), &file.first_byte_timeout, (LEAST, HOUR));
+    let idle = found.period(&key("idle_timeout"), &file.idle_timeout, (LEAST, DAY));
+    let pool = (Duration::ZERO, HOUR);
+    let pool_idle_timeout = found.period(&key("pool_idle_timeout"), &file.pool_idle_timeout, pool);
+    if found.problems.len() > before {
+        return None;
+    }
+    Some(Upstream {
+        name: file.name.clone(),
+        servers: servers?,
+        host: match file.host {
+            file::HostPolicy::Preserve => HostPolicy::Preserve,
+            file::HostPolicy::Server => HostPolicy::Server,
+        },
+        identity,
+        assertion: assertion.flatten(),
+        allowed_names,
+        connect_timeout: connect?,
+        first_byte_timeout: first?,
+        idle_timeout: idle?,
+        pool_idle: usize::try_from(file.pool_idle).ok()?,
+        pool_idle_timeout: pool_idle_timeout?,
+        max_in_flight: usize::try_from(file.max_in_flight).ok()?,
+    })
+}
+
+/// Each name stands for one upstream.
+pub(super) fn only_once(file: &[file::Upstream], found: &mut Findings<'_>) {
+    for (index, upstream) in file.iter().enumerate() {
+        let earlier = file.iter().take(index).position(|other| other.name == upstream.name);
+        if let Some(earlier) = earlier {
+            let text = format!("{:?} is the name of upstream[{earlier}] too", upstream.name);
+            found.wrong(&format!("upstream[{index}].name"), text);
+        }
+    }
+}
+
+fn servers(key: &str, file: &[String], found: &mut Findings<'_>) -> Option<Servers> {
+    if file.is_empty() {
+        let hint = "write [\"http://127.0.0.1:3000\"], or [\"demo\"] for the demonstration";
+        found.wrong_but(key, "names no server", hint);
+        return None;
+    }
+    if file.iter().any(|one| one == "demo") {
+        if file.len() > 1 {
+            found.wrong(key, "\"demo\" stands alone");
+        }
+        return Some(Servers::Demo);
+    }
+    let mut servers: Vec<Server> = Vec::with_capacity(file.len());
+    for (index, text) in file.iter().enumerate() {
+        let key = format!("{key}[{index}]");
+        match Origin::parse(text) {
+            Some(Origin { https: false, host, port }) if port > 0 => {
+                let server = Server { host, port };
+                if servers.contains(&server) {
+                    found.wrong(&key, format!("{text:?} is there already"));
+                }
+                servers.push(server);
+            }
+            Some(Origin { https: true, .. }) => {
+                let hint = "write http:// and an address on a network that you trust";
+                found.wrong_but(&key, "TLS to applications is not supported yet", hint);
+            }
+            _ => found.wrong_but(
+                &key,
+                format!("{text:?} is not a server"),
+                "write it as \"http://127.0.0.1:3000\", without a path",
+            ),
+        }
+    }
+    Some(Servers::Http(servers))
+}
+
+fn identity(key: &str, file: &file::Identity, found: &mut Findings<'_>) -> IdentityHeaders {
+    let mut name = |field: &str, value: &NameOrOff| {
+        let key = format!("{key}.{field}");
+        match value {
+            NameOrOff::Name(name) => free_name(&key, name, found),
+            NameOrOff::Off(false) => None,
+            NameOrOff::Off(true) => {
+                found.wrong(&key, "true says no name; write the name, or false for none");
+                None
+            }
+        }
+    };
+    IdentityHeaders {
+        user: name("user", &file.user),
+        id: name("id", &file.id),
+        name: name("name", &file.name),
+        email: name("email", &file.email),
+        roles: name("roles", &file.roles),
+        permissions: name("permissions", &file.permissions),
+        session: name("session", &file.session),
+    }
+}
+
+fn assertion(key: &str, file: &file::Assertion, found: &mut Findings<'_>) -> Option<Assertion> {
+    let header = free_name(&format!("{key}.header"), &file.header, found);
+    let ttl = found.period(&format!("{key}.ttl"), &file.ttl, (SECOND, HOUR));
+    let audience = &file.audience;
+    if audience.is_empty() || audience.len() > 256 || audience.chars().any(char::is_control) {
+        let text = "must have 1 to 256 bytes and no control characters";
+        found.wrong(&format!("{key}.audience"), text);
+        return None;
+    }
+    Some(Assertion {
+        header: header?,
+        audience: audience.clone(),
+        ttl: ttl?,
+        algorithm: Algorithm::from(file::Algorithm::from(file.algorithm)),
+    })
+}
+
+/// The headers that we set, with the key that names each.
+fn own_names<'a>(
+    identity: &'a IdentityHeaders,
+    assertion: Option<&'a Assertion>,
+) -> Vec<(&'static str, &'a HeaderName)> {
+    [
+        ("identity.user", identity.user.as_ref()),
+        ("identity.id", identity.id.as_ref()),
+        ("identity.name", identity.name.as_ref()),
+        ("identity.email", identity.email.as_ref()),
+        ("identity.roles", identity.roles.as_ref()),
+        ("identity.permissions", identity.permissions.as_ref()),
+        ("identity.session", identity.session.as_ref()),
+        ("assertion.header", assertion.map(|assertion| &assertion.header)),
+    ]
+    .into_iter()
+    .filter_map(|(key, name)| Some((key, name?)))
+    .collect()
+}
+
+fn only_one_meaning(at: &str, own: &[(&str, &HeaderName)], found: &mut Findings<'_>) {
+    for (index, (key, name)) in own.iter().enumerate() {
+        let same =
+            |(_, other): &&(&str, &HeaderName)| folded(other.as_str()) == folded(name.as_str());
+        if let Some((other, _)) = own.iter().take(index).find(same) {
+            found.wrong(&format!("{at}.{key}"), format!("{name} is the name of {other} too"));
+        }
+    }
+}
+
+fn allowed_names(
+    key: &str,
+    file: &[String],
+    own: &[(&str, &HeaderName)],
+    found: &mut Findings<'_>,
+) -> Vec<HeaderName> {
+    let mut names = Vec::with_capacity(file.len());
+    for (index, text) in file.iter().enumerate() {
+        let key = format!("{key}[{index}]");
+        let Some(name) = free_name(&key, text, found) else { continue };
+        let fold = folded(name.as_str());
+        if fold.starts_with("x-auth-")
+            || fold.starts_with("x-forwarded-")
+            || own.iter().any(|(_, own)| folded(own.as_str()) == fold)
+        {
+            found.wrong(&key, format!("{text:?} could be read as a header of the gateway's own"));
+        } else if !text.contains(['_', '.']) {
+            found.wrong(&key, format!("{text:?} has no _ or . and is let through anyway"));
+        } else {
+            names.push(name);
+        }
+    }
+    names
+}

@@ -1,0 +1,269 @@
+//! The sections that stand once for each application, route and expectation.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Algorithm, NameOrOff, Period, Size};
+
+/// An application behind us. Stands once for each.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Upstream {
+    /// What routes, logs and metrics call it: 1 to 64 letters, digits, `_`, `-`. Each only once.
+    pub name: String,
+    /// Its servers, as `"http://HOST:PORT"`; requests go to a healthy one. `["demo"]` is the
+    /// built-in demonstration application, which shows what an application behind the gateway
+    /// receives.
+    pub servers: Vec<String>,
+    /// Which `Host` it sees.
+    #[serde(default = "host")]
+    pub host: HostPolicy,
+    /// Names of the headers that say who calls; `false`: not told. Whatever a client sends under
+    /// these names is always removed.
+    #[serde(default)]
+    pub identity: Identity,
+    /// A signed token that says who calls, for an application that does not trust its network.
+    /// Default: none.
+    pub assertion: Option<Assertion>,
+    /// Names with `_` or `.` of client headers that this application needs; all others of that kind
+    /// are removed, since many applications cannot tell `x_auth_user` from `x-auth-user`.
+    #[serde(default)]
+    pub allowed_names: Vec<String>,
+    /// Until the connection stands, `"10ms"` to `"5m"`; beyond it 504.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Period,
+    /// From the sent request to the head of the response, `"10ms"` to `"1h"`; beyond it 504.
+    #[serde(default = "minute")]
+    pub first_byte_timeout: Period,
+    /// Between two pieces of a response body, `"10ms"` to `"1d"`; beyond it the response is cut off.
+    #[serde(default = "minute")]
+    pub idle_timeout: Period,
+    /// Idle connections kept, over all cores, 0 to 100000.
+    #[serde(default = "pool_idle")]
+    #[schemars(range(max = 100_000))]
+    pub pool_idle: u32,
+    /// An idle connection is closed after this, up to `"1h"`. Keep it below the time after which the
+    /// application closes them itself; the default suits servers that do so after 5 s.
+    #[serde(default = "pool_idle_timeout")]
+    pub pool_idle_timeout: Period,
+    /// Requests under way at once, over all cores, 1 to 1000000; beyond it 503.
+    #[serde(default = "max_in_flight")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_in_flight: u32,
+}
+
+fn host() -> HostPolicy {
+    HostPolicy::Preserve
+}
+
+fn connect_timeout() -> Period {
+    Period::new("5s")
+}
+
+fn minute() -> Period {
+    Period::new("60s")
+}
+
+fn pool_idle() -> u32 {
+    128
+}
+
+fn pool_idle_timeout() -> Period {
+    Period::new("4s")
+}
+
+fn max_in_flight() -> u32 {
+    1024
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum HostPolicy {
+    /// the client's
+    Preserve,
+    /// the server's own, from its URL
+    Server,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Identity {
+    /// Login name.
+    pub user: NameOrOff,
+    /// Account id.
+    pub id: NameOrOff,
+    /// Display name. A name here puts it into every access token.
+    pub name: NameOrOff,
+    /// Email. A name here puts it into every access token.
+    pub email: NameOrOff,
+    /// Roles, joined by commas.
+    pub roles: NameOrOff,
+    /// Permissions, joined by commas.
+    pub permissions: NameOrOff,
+    /// Session id.
+    pub session: NameOrOff,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        let name = |name: &str| NameOrOff::Name(name.to_owned());
+        Self {
+            user: name("x-auth-user"),
+            id: name("x-auth-id"),
+            name: NameOrOff::Off(false),
+            email: NameOrOff::Off(false),
+            roles: name("x-auth-roles"),
+            permissions: name("x-auth-permissions"),
+            session: name("x-auth-session"),
+        }
+    }
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Assertion {
+    /// `aud`: how this application calls itself.
+    pub audience: String,
+    /// Header that carries it.
+    #[serde(default = "assertion_header")]
+    pub header: String,
+    /// Its life, `"1s"` to `"1h"`.
+    #[serde(default = "minute")]
+    pub ttl: Period,
+    /// How it is signed; the public keys are at `/.well-known/jwks.json`.
+    #[serde(default = "assertion_algorithm")]
+    pub algorithm: AssertionAlgorithm,
+}
+
+fn assertion_header() -> String {
+    "x-auth-assertion".to_owned()
+}
+
+fn assertion_algorithm() -> AssertionAlgorithm {
+    AssertionAlgorithm::Es256
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+pub(in crate::config) enum AssertionAlgorithm {
+    /// ECDSA on P-256
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+impl From<AssertionAlgorithm> for Algorithm {
+    fn from(of: AssertionAlgorithm) -> Self {
+        match of {
+            AssertionAlgorithm::Es256 => Self::Es256,
+            AssertionAlgorithm::EdDsa => Self::EdDsa,
+        }
+    }
+}
+
+/// Which requests go to which application, and who may send them. The most specific route wins
+/// (exact host, then wildcard host, then any; a literal segment before `*` before `**`; named
+/// methods before any), never the order of the file; two that tie are an error. What no route names
+/// is closed.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Route {
+    /// What logs and metrics call it, up to 128 characters. Default: its methods, host and path.
+    pub name: Option<String>,
+    /// `"app.example.org"`, or `"*.example.org"` for any one label before it. Default: any host.
+    pub host: Option<String>,
+    /// Which paths: literal segments, `*` for any one segment, `**` at the end for all that follows
+    /// (`/a/**` is `/a`, `/a/` and all below). A trailing slash counts: `/a/` is not `/a`.
+    pub path: String,
+    /// Which methods, in capitals; `GET` brings `HEAD` with it. Default: any.
+    pub methods: Option<Vec<String>>,
+    /// Who may: `"public"`, `"optional"`, `"required"`, or a signed-in caller with all of some
+    /// `permissions` and one of some `roles`.
+    #[serde(default = "access")]
+    pub access: Access,
+    /// Name of the upstream. Default: the only one there is.
+    pub upstream: Option<String>,
+    /// Bytes of a request body; beyond it 413. Default: `limits.body_bytes`.
+    pub body_bytes: Option<Size>,
+}
+
+fn access() -> Access {
+    Access::Named(AccessNamed::Required)
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum Access {
+    Named(AccessNamed),
+    Holding(Holding),
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum AccessNamed {
+    /// anyone; the application learns of nobody
+    Public,
+    /// anyone; the application learns who it is, if anybody is signed in
+    Optional,
+    /// anyone who is signed in
+    Required,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Holding {
+    /// Each of these: asked for by a route, held by who asks in an expectation.
+    pub permissions: Vec<String>,
+    /// One of these is asked for by a route; each is held by who asks in an expectation.
+    pub roles: Vec<String>,
+}
+
+/// A test of the routes: what must come of one request. Checked for form only as yet.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Expect {
+    /// Method and path, or method and whole URL: `"GET /admin/users"`.
+    pub request: String,
+    /// Who asks: `"anonymous"`, `"user"` for someone signed in who holds nothing, or someone who
+    /// holds exactly some `permissions` and `roles`.
+    #[serde(default = "anonymous")]
+    pub r#as: ExpectAs,
+    /// What must come of it.
+    pub outcome: Outcome,
+}
+
+fn anonymous() -> ExpectAs {
+    ExpectAs::Named(ExpectNamed::Anonymous)
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum ExpectAs {
+    Named(ExpectNamed),
+    Holding(Holding),
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum ExpectNamed {
+    /// nobody
+    Anonymous,
+    /// someone signed in
+    User,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum Outcome {
+    /// forwarded by a public route
+    Public,
+    /// forwarded
+    Allow,
+    /// asked to sign in
+    Login,
+    /// refused, though signed in
+    Deny,
+    /// no route leads there
+    NoRoute,
+}

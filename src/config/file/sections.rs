@@ -1,0 +1,315 @@
+//! The sections that stand once in the file. The doc comment of a field is its reference text: the
+//! meaning, then the default where it is not a plain value, then the extremes.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Period, SecretRef, TextOrSecret};
+
+/// Where the gateway listens, and the site's own name. At least one of `https` and `dev_http`.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Listen {
+    /// Address and port of the TLS listener, such as `"0.0.0.0:8443"`. Default: closed.
+    pub https: Option<String>,
+    /// Address and port of a plain listener that answers only with the way to `https`. Default:
+    /// closed.
+    pub http: Option<String>,
+    /// Address and port of health, readiness and metrics, which are never on the public listener.
+    /// Default: closed.
+    pub admin: Option<String>,
+    /// Loopback address and port on which the whole gateway runs without TLS, for development.
+    /// Cookies then lose their prefix and `Secure`, and the gateway says so at start. Not together
+    /// with `https` or `http`. Default: closed.
+    pub dev_http: Option<String>,
+    /// The site's own name, as a browser shows it: issuer of tokens, base of links, the meaning of
+    /// "same origin". A whole origin without a path. Default: `https://localhost:PORT` with the
+    /// development certificate, `http://localhost:PORT` on `dev_http`; else it must be set.
+    pub public_url: Option<String>,
+    /// Networks (`"10.0.0.0/8"`) or addresses of proxies before us, whose `Forwarded` and
+    /// `X-Forwarded-*` are believed. Default: nobody's are.
+    pub trusted_proxies: Vec<String>,
+    /// Runtimes that serve requests, 1 to 1024. Default: one per core of the machine.
+    #[schemars(range(min = 1, max = 1024))]
+    pub cores: Option<u32>,
+    /// How long running requests may go on after the signal to stop, up to `"1h"`. `"0s"` cuts them
+    /// off.
+    pub drain_timeout: Period,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            https: None,
+            http: None,
+            admin: None,
+            dev_http: None,
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            cores: None,
+            drain_timeout: Period::new("30s"),
+        }
+    }
+}
+
+/// The certificate that clients see. Without this section a development certificate for
+/// `localhost` is made in `certs/`.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Tls {
+    /// PEM file with the certificate chain, the leaf first.
+    pub certificate: String,
+    /// PEM file with its private key: PKCS#8, SEC1 or PKCS#1.
+    pub key: String,
+}
+
+/// Where users, sessions and keys are kept.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Store {
+    /// `"sqlite://PATH"`: one file, for one gateway (three slashes for an absolute path).
+    /// `"postgres://USER@HOST/NAME"`: for many replicas; since it may hold a password, it can also
+    /// come from a `file` or an environment variable.
+    pub url: TextOrSecret,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: TextOrSecret::Text("sqlite://data/sallyport.db".to_owned()) }
+    }
+}
+
+/// Lifetimes, and who refreshes.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Session {
+    /// Life of an access token, `"1s"` to `"31d"`. It is checked without the store, so a longer one
+    /// means more revocations kept in memory and older roles in use.
+    pub access_ttl: Period,
+    /// Life of a session from its login on, however busy it is; `access_ttl` to `"400d"`, beyond
+    /// which browsers cut cookies off.
+    pub refresh_ttl: Period,
+    /// A session that was not refreshed for this long has ended; from `access_ttl` to
+    /// `refresh_ttl`. Default: `"7d"`, or `refresh_ttl` if that is less.
+    pub idle_ttl: Option<Period>,
+    /// How long after a rotation the spent refresh token is answered with the same successor, for
+    /// second tabs and lost responses; later it is taken for theft. At most half of `access_ttl`.
+    /// Default: `"30s"`, or half of `access_ttl` if that is less.
+    pub reuse_grace: Option<Period>,
+    /// Whether a refresh spends its token. `false` is only for clients that cannot replace it: a
+    /// stolen token then works, unseen, as long as the session.
+    pub rotate: bool,
+    /// Who refreshes.
+    pub refresh: RefreshStyle,
+    /// Up to this share of `access_ttl`, in percent, is taken off at random, so that expiries
+    /// spread. 0 to 50.
+    #[schemars(range(max = 50))]
+    pub jitter: u8,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            access_ttl: Period::new("5m"),
+            refresh_ttl: Period::new("30d"),
+            idle_ttl: None,
+            reuse_grace: None,
+            rotate: true,
+            refresh: RefreshStyle::Silent,
+            jitter: 5,
+        }
+    }
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum RefreshStyle {
+    /// the gateway, in passing: clients need to know nothing
+    Silent,
+    /// only `POST <base>/refresh`
+    Explicit,
+}
+
+/// Names and attributes of the gateway's cookies. Always `HttpOnly`, and `Secure` but on
+/// `dev_http`.
+#[derive(Deserialize, Serialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Cookies {
+    /// Whole name of the access cookie. Default: `__Host-sallyport_access`; with `domain`
+    /// `__Secure-sallyport_access`.
+    pub access: Option<String>,
+    /// Whole name of the refresh cookie. Default: `__Host-sallyport_refresh`; with `domain` or the
+    /// explicit refresh style, whose cookie goes to `<base>` only, `__Secure-sallyport_refresh`.
+    pub refresh: Option<String>,
+    /// Shares one login among this domain and all hosts below it; must hold the host of
+    /// `listen.public_url`. Never a public suffix such as `co.uk`. Default: each host has a login of
+    /// its own.
+    pub domain: Option<String>,
+    /// When browsers send the cookies along with requests that come from elsewhere.
+    pub same_site: SameSite,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum SameSite {
+    /// with navigations
+    #[default]
+    Lax,
+    /// never: a link from elsewhere finds nobody signed in
+    Strict,
+    /// always: for apps inside foreign frames
+    None,
+}
+
+/// How tokens are signed.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Token {
+    /// `iss` of all tokens. Default: `listen.public_url`.
+    pub issuer: Option<String>,
+    /// `aud` of access tokens. Default: `listen.public_url`.
+    pub audience: Option<String>,
+    /// How access tokens are signed. Refresh tokens are always HMAC: only the gateway reads them.
+    pub algorithm: Algorithm,
+    /// Where the keys come from: made on first start, kept in the store and rotated, or derived
+    /// from one secret of at least 32 bytes that the operator keeps and rotates.
+    pub keys: Keys,
+    /// A new key is made when the newest is older than this, `"1m"` to `"400d"`. Older keys go on
+    /// verifying until their last token has expired.
+    pub rotate_every: Period,
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            audience: None,
+            algorithm: Algorithm::Hs256,
+            keys: Keys::Named(KeysNamed::Store),
+            rotate_every: Period::new("30d"),
+        }
+    }
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+pub(in crate::config) enum Algorithm {
+    /// HMAC with SHA-256: the fastest, for tokens that only gateways verify
+    #[serde(rename = "HS256")]
+    Hs256,
+    /// ECDSA on P-256: others may verify with the public keys at `/.well-known/jwks.json`
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519: likewise
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum Keys {
+    Named(KeysNamed),
+    Secret(SecretRef),
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum KeysNamed {
+    /// made on first start and kept in the store
+    Store,
+}
+
+/// The gateway's own endpoints and the fields of a login.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Login {
+    /// Path below which the gateway's own endpoints are, on every host; never `/` itself. Routes at
+    /// or below it are never asked.
+    pub base: String,
+    /// Field of a login body that names the account. 1 to 64 letters, digits, `_`, `-`, `.`.
+    pub identifier_field: String,
+    /// Field of a login body that holds the secret; likewise.
+    pub secret_field: String,
+    /// How account names are compared.
+    pub case: NameCase,
+    /// Hosts (`host` or `host:port`) other than the request's own to which a login may lead back.
+    pub return_hosts: Vec<String>,
+    /// The name that the login page shows, up to 100 characters. Default: the host of
+    /// `listen.public_url`.
+    pub site_name: Option<String>,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self {
+            base: "/auth".to_owned(),
+            identifier_field: "username".to_owned(),
+            secret_field: "password".to_owned(),
+            case: NameCase::Fold,
+            return_hosts: Vec::new(),
+            site_name: None,
+        }
+    }
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum NameCase {
+    /// `Ada` and `ada` are one account
+    Fold,
+    /// they are two
+    Exact,
+}
+
+/// What is logged, and where.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Log {
+    /// Filter of the diagnostic log: a level, or directives such as `"info,sallyport=debug"`.
+    pub level: String,
+    /// Form of the diagnostic log and of access lines.
+    pub format: LogFormat,
+    /// Where access lines go, one for each request: `"stdout"`, `"off"`, or `{ file = "PATH" }`.
+    pub access: AccessLog,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+            access: AccessLog::Named(AccessLogNamed::Stdout),
+        }
+    }
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum LogFormat {
+    /// one line of `key=value`, for people
+    Text,
+    /// one JSON object a line, for programs
+    Json,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum AccessLog {
+    Named(AccessLogNamed),
+    File(AccessLogFile),
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum AccessLogNamed {
+    /// standard output
+    Stdout,
+    /// none
+    Off,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct AccessLogFile {
+    /// A file that lines are appended to.
+    pub file: String,
+}

@@ -1,0 +1,175 @@
+//! The checked settings that say what goes where: upstreams, routes, and what is expected of them.
+
+use std::time::Duration;
+
+use http::Method;
+use http::header::HeaderName;
+
+use super::{Algorithm, HostPattern, Origin, PathPattern};
+
+/// `[[upstream]]`
+#[derive(Debug)]
+pub struct Upstream {
+    /// Named by routes, logs and metrics.
+    pub name: String,
+    /// At least one.
+    pub servers: Servers,
+    /// `Host` as the client sent it, or the server's own.
+    pub host: HostPolicy,
+    /// Names of the identity headers.
+    pub identity: IdentityHeaders,
+    /// A signed assertion, if wanted.
+    pub assertion: Option<Assertion>,
+    /// Client header names with `_` or `.` that this application needs (lower case).
+    pub allowed_names: Vec<HeaderName>,
+    /// Until the connection stands.
+    pub connect_timeout: Duration,
+    /// From the sent request to the response head.
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of a response body.
+    pub idle_timeout: Duration,
+    /// Idle connections kept, over all cores.
+    pub pool_idle: usize,
+    /// An idle connection is closed after this.
+    pub pool_idle_timeout: Duration,
+    /// Requests under way at once, over all cores; beyond it 503.
+    pub max_in_flight: usize,
+}
+
+/// Where an upstream's servers are.
+#[derive(Debug, Clone)]
+pub enum Servers {
+    /// The built-in demonstration application.
+    Demo,
+    /// One or more `http://host:port`.
+    Http(Vec<Server>),
+}
+
+/// One server of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Name or address, as configured.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// `upstream.host`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostPolicy {
+    /// The client's, canonical.
+    Preserve,
+    /// The server's own.
+    Server,
+}
+
+/// Names under which an upstream learns who calls. `None`: it does not.
+#[derive(Debug, Clone)]
+pub struct IdentityHeaders {
+    /// Login name. Default `x-auth-user`.
+    pub user: Option<HeaderName>,
+    /// Account id. Default `x-auth-id`.
+    pub id: Option<HeaderName>,
+    /// Display name. Default none: it makes tokens larger.
+    pub name: Option<HeaderName>,
+    /// Email. Default none.
+    pub email: Option<HeaderName>,
+    /// Roles, joined by commas. Default `x-auth-roles`.
+    pub roles: Option<HeaderName>,
+    /// Permissions, joined by commas. Default `x-auth-permissions`.
+    pub permissions: Option<HeaderName>,
+    /// Session id. Default `x-auth-session`.
+    pub session: Option<HeaderName>,
+}
+
+/// `upstream.assertion`: a short signed token that says who called.
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    /// Header that carries it. Default `x-auth-assertion`.
+    pub header: HeaderName,
+    /// `aud`.
+    pub audience: String,
+    /// Its life.
+    pub ttl: Duration,
+    /// ES256 or EdDSA.
+    pub algorithm: Algorithm,
+}
+
+/// `[[route]]`
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// What logs and metrics call it: the `name` of the file, or its host and path.
+    pub name: String,
+    /// `None`: any host.
+    pub host: Option<HostPattern>,
+    /// Which paths.
+    pub path: PathPattern,
+    /// `None`: any method.
+    pub methods: Option<Vec<Method>>,
+    /// Who may.
+    pub access: Access,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Bytes of a request body.
+    pub body_bytes: u64,
+}
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone; no credential is even looked at.
+    Public,
+    /// Anyone; a valid credential is made known to the upstream.
+    Optional,
+    /// A signed-in caller, with all of these.
+    Required {
+        /// Each must be held.
+        permissions: Vec<String>,
+        /// One of them must be held; none asked when empty.
+        roles: Vec<String>,
+    },
+}
+
+/// `[[expect]]`: what the routes must do with one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    /// The request's method.
+    pub method: Method,
+    /// The site that is asked; `None`: the public one.
+    pub origin: Option<Origin>,
+    /// Path and query, as a client would send them.
+    pub target: String,
+    /// Who asks.
+    pub caller: ExpectCaller,
+    /// What must come of it.
+    pub outcome: Outcome,
+}
+
+/// `expect.as`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExpectCaller {
+    /// Nobody that we know.
+    Anonymous,
+    /// A signed-in user with exactly these.
+    User {
+        /// Permissions held.
+        permissions: Vec<String>,
+        /// Roles held.
+        roles: Vec<String>,
+    },
+}
+
+/// `expect.outcome`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Forwarded by a public route: the upstream learns of nobody.
+    Public,
+    /// Forwarded, whatever the kind of route.
+    Allow,
+    /// Asked to sign in.
+    Login,
+    /// Known, and refused.
+    Deny,
+    /// No route leads there.
+    NoRoute,
+}
