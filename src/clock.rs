@@ -128,6 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::redundant_clone, reason = "that a clone moves the same clock is the point")]
     fn a_manual_clock_moves_only_by_hand() {
         let clock = Clock::manual(Timestamp::from_secs(100));
         assert_eq!(clock.now(), Timestamp::from_secs(100));
