@@ -9,4 +9,5 @@
     reason = "a test that meets the unexpected ends there and then"
 )]
 
+mod harness;
 mod imports;
