@@ -6,6 +6,7 @@
 
 pub mod listen;
 
+pub mod endpoints;
 pub mod upstream;
 pub mod journey;
 

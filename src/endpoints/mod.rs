@@ -382,3 +382,6 @@ fn query<'a>(head: &'a Parts, name: &str) -> Option<std::borrow::Cow<'a, str>> {
     let (_, value) = values.next()?;
     values.next().is_none().then_some(value)
 }
+//! The gateway's own answers.
+
+pub mod pages;
