@@ -4,15 +4,21 @@
 //! `tests/it/imports.rs` holds the arrows between them to it.
 #![cfg_attr(test, allow(clippy::too_many_lines, reason = "a test reads from top to bottom"))]
 
+pub mod cli;
+pub mod gateway;
+
 pub mod listen;
+
+pub mod journey;
 
 pub mod endpoints;
 pub mod upstream;
-pub mod journey;
+
+pub mod session;
 
 pub mod access;
-pub mod observe;
 pub mod message;
+pub mod observe;
 pub mod store;
 pub mod token;
 

@@ -1,3 +1,7 @@
-//! The `sallyport` program.
+//! The `sallyport` program: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sallyport::cli::main()
+}

@@ -8,6 +8,7 @@ use super::pages::{self, Message, Page, Reason};
 use super::{Answered, Asked, Endpoints, Refused, limit_fields, query};
 use crate::access::Caller;
 use crate::message::cookies::Found;
+use crate::message::form::BodyError;
 use crate::message::reject::Rejection;
 use crate::message::return_to::ReturnTo;
 use crate::secret::Secret;
@@ -69,14 +70,17 @@ impl Endpoints {
         let secret = asked.fields.text(&settings.secret_field)?.unwrap_or_default();
         let return_to = self.return_to(asked.fields.text("return_to")?, asked);
         let remember = asked.fields.flag("remember")?.unwrap_or(false);
-        let refused = |message, rejection: Rejection| {
-            self.login_refused(asked, identifier, remember, return_to.as_ref(), message, rejection)
+        let refused = |message, why: Refused| {
+            let form = Form { identifier, remember, return_to: return_to.as_ref() };
+            self.login_refused(asked, &form, message, why)
         };
         if identifier.is_empty() {
-            return refused(Message::IdentifierMissing, Rejection::validation(&settings.identifier_field));
+            let missing = BodyError::Missing(settings.identifier_field.clone());
+            return refused(Message::IdentifierMissing, missing.into());
         }
         if secret.is_empty() {
-            return refused(Message::SecretMissing, Rejection::validation(&settings.secret_field));
+            let missing = BodyError::Missing(settings.secret_field.clone());
+            return refused(Message::SecretMissing, missing.into());
         }
         let attempt = Attempt {
             identifier: identifier.to_owned(),
@@ -99,27 +103,16 @@ impl Endpoints {
                 Ok(Answered { status: StatusCode::ACCEPTED, ..Answered::json(&next) })
             }
             Err(error) => {
-                if let LoginError::Unavailable(cause) = &error {
-                    tracing::error!(error = %cause, "a login failed on our side");
-                }
-                let (message, rejection) = match error {
-                    LoginError::Refused(allowance) => {
-                        (Message::InvalidCredentials, Rejection::InvalidCredentials(allowance.into()))
-                    }
+                let message = match &error {
+                    LoginError::Refused(_) => Message::InvalidCredentials,
                     LoginError::Limited(allowance) => {
-                        let retry_after = Some(allowance.retry_after);
-                        let limited = Rejection::RateLimited(allowance.into());
-                        (Message::RateLimited { retry_after }, limited)
+                        Message::RateLimited { retry_after: Some(allowance.retry_after) }
                     }
-                    LoginError::Stale => (Message::Unavailable, Rejection::SessionExpired),
-                    LoginError::Busy { retry_after } => {
-                        (Message::Unavailable, Rejection::Busy { retry_after })
-                    }
-                    LoginError::Unavailable(_) => {
-                        (Message::Unavailable, Rejection::StoreUnavailable)
+                    LoginError::Stale | LoginError::Busy { .. } | LoginError::Unavailable(_) => {
+                        Message::Unavailable
                     }
                 };
-                refused(message, rejection)
+                refused(message, error.into())
             }
         }
     }
@@ -166,32 +159,50 @@ impl Endpoints {
     fn login_refused(
         &self,
         asked: &Asked<'_>,
-        identifier: &str,
-        remember: bool,
-        return_to: Option<&ReturnTo>,
+        form: &Form<'_>,
         message: Message,
-        rejection: Rejection,
+        refused: Refused,
     ) -> Result<Answered, Refused> {
         if !asked.page {
-            return Err(rejection.into());
+            return Err(refused);
         }
         let login = pages::Login {
-            identifier,
-            return_to: return_to.map(ReturnTo::as_str),
+            identifier: form.identifier,
+            return_to: form.return_to.map(ReturnTo::as_str),
             error: Some(message),
             reason: None,
-            remember,
+            remember: form.remember,
         };
-        let mut answer = self.page(rejection.status(), &Page::Login(login), asked);
-        rejection.add_fields(&mut answer.headers);
+        let status = refused.rejection.answer().status;
+        let mut answer = self.page(status, &Page::Login(login), asked);
+        let page_fields = std::mem::take(&mut answer.headers);
+        refused.rejection.add_fields(&mut answer.headers);
+        answer.headers.extend(page_fields);
+        answer.headers.extend(refused.allowance.iter().flat_map(limit_fields));
         Ok(answer)
     }
 }
 
-impl From<Allowance> for crate::message::reject::Limit {
-    fn from(allowance: Allowance) -> Self {
-        let Allowance { limit, remaining, reset, retry_after } = allowance;
-        Self { limit, remaining, reset, retry_after }
+/// What was typed, to be shown again; never the secret.
+struct Form<'a> {
+    identifier: &'a str,
+    remember: bool,
+    return_to: Option<&'a ReturnTo>,
+}
+
+impl From<LoginError> for Refused {
+    fn from(error: LoginError) -> Self {
+        let (rejection, allowance) = match error {
+            LoginError::Refused(allowance) => (Rejection::InvalidCredentials, Some(allowance)),
+            LoginError::Limited(allowance) => {
+                let Allowance { limit, retry_after, .. } = allowance;
+                (Rejection::RateLimited { limit, retry_after }, Some(allowance))
+            }
+            LoginError::Stale => (Rejection::SessionExpired, None),
+            LoginError::Busy { retry_after } => (Rejection::Busy { retry_after }, None),
+            LoginError::Unavailable(cause) => (Rejection::StoreUnavailable(Box::new(cause)), None),
+        };
+        Self { rejection, cookies: Vec::new(), allowance }
     }
 }
 

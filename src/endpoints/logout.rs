@@ -31,11 +31,9 @@ impl Endpoints {
         };
         for session in [by_caller, by_refresh.filter(|one| Some(*one) != by_caller)] {
             let Some(session) = session else { continue };
-            self.sessions.log_out(session).await.map_err(|error| {
-                tracing::error!(error = %error, "a logout failed on our side");
-                // The cookies stay: the session lives, and the user can try again.
-                Rejection::StoreUnavailable
-            })?;
+            // If this fails the cookies stay: the session lives, and the user can try again.
+            let ended = self.sessions.log_out(session).await;
+            ended.map_err(|error| Rejection::StoreUnavailable(error.into()))?;
         }
         let answer = match asked.page {
             true => Answered::see_other(&self.signed_out_url())?,

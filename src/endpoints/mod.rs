@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -174,28 +174,27 @@ pub struct Refused {
     pub rejection: Rejection,
     /// `Set-Cookie` fields: what is of no use any more is deleted.
     pub cookies: Vec<HeaderValue>,
+    /// What is left of the limit that it was counted against.
+    pub allowance: Option<Allowance>,
 }
 
-impl From<Rejection> for Refused {
-    fn from(rejection: Rejection) -> Self {
-        Self { rejection, cookies: Vec::new() }
+impl<E: Into<Rejection>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self { rejection: error.into(), cookies: Vec::new(), allowance: None }
     }
 }
 
 /// Our own answers; shared by all cores.
-#[derive(Debug)]
 pub struct Endpoints {
     config: Arc<Config>,
     sessions: Arc<Sessions>,
     pages: Pages,
-    csp: HeaderValue,
 }
 
 impl Endpoints {
     /// The endpoints of a gateway.
     pub fn new(config: Arc<Config>, sessions: Arc<Sessions>, pages: Pages) -> Self {
-        let csp = HeaderValue::from_static(pages.content_security_policy());
-        Self { config, sessions, pages, csp }
+        Self { config, sessions, pages }
     }
 
     /// Which endpoint a request means: none for paths that are not ours.
@@ -205,9 +204,8 @@ impl Endpoints {
     /// never reach an application.
     pub fn find(&self, path: &str, method: &Method) -> Result<Option<Endpoint>, Rejection> {
         let base = self.config.login.base.as_str();
-        let below = path.strip_prefix(base).is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with('/')
-        });
+        let below =
+            path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if !below && path != KEYS_PATH {
             return Ok(None);
         }
@@ -218,7 +216,7 @@ impl Endpoints {
         }
         match known.find(|one| one.method() == *asked) {
             Some(endpoint) => Ok(Some(endpoint)),
-            None => Err(Rejection::MethodNotAllowed),
+            None => Err(Rejection::MethodNotAllowed(allowed(base, path))),
         }
     }
 
@@ -272,47 +270,45 @@ impl Endpoints {
     pub fn error_page(
         &self,
         rejection: &Rejection,
-        status: StatusCode,
         request_id: &str,
         caller: &Caller,
-        head: &HeaderMap,
+        languages: Option<&HeaderValue>,
     ) -> String {
+        let answer = rejection.answer();
         let base = &self.config.login.base;
         let login = caller.identity().map(|identity| identity.login.as_str());
         let login_url = format!("{base}/login");
         let switch_url = format!("{base}/logout");
         let failure = pages::Failure {
-            status,
-            code: rejection.code(),
-            message: rejection.message(),
+            status: answer.status,
+            code: answer.code,
+            message: &answer.message,
             request_id: Some(request_id),
             retry_after: rejection.retry_after(),
             login,
             login_url: login.is_none().then_some(login_url.as_str()),
             switch_url: login.is_some().then_some(switch_url.as_str()),
         };
-        self.render(&Page::Error(failure), head)
+        self.render(&Page::Error(failure), languages)
     }
 
     /// The fields that every page of ours has.
     pub fn page_headers(&self, headers: &mut HeaderMap) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(http::header::CONTENT_SECURITY_POLICY, self.csp.clone());
-        for (name, value) in pages::SECURITY_HEADERS {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        for (name, value) in self.pages.headers() {
+            headers.insert(name.clone(), value.clone());
         }
     }
 
-    fn render(&self, page: &Page<'_>, head: &HeaderMap) -> String {
-        let languages = head.get(http::header::ACCEPT_LANGUAGE).and_then(|list| list.to_str().ok());
-        let language = self.pages.language(languages);
+    fn render(&self, page: &Page<'_>, languages: Option<&HeaderValue>) -> String {
+        let language = self.pages.language(languages.and_then(|list| list.to_str().ok()));
         self.pages.render(page, language).html
     }
 
     fn page(&self, status: StatusCode, page: &Page<'_>, asked: &Asked<'_>) -> Answered {
         let mut headers = HeaderMap::new();
         self.page_headers(&mut headers);
-        let body = self.render(page, &asked.head.headers).into();
+        let languages = asked.head.headers.get(http::header::ACCEPT_LANGUAGE);
+        let body = self.render(page, languages).into();
         Answered { status, headers, body, cookies: Vec::new() }
     }
 
@@ -321,11 +317,12 @@ impl Endpoints {
         let asset = self.pages.asset(name).ok_or(Rejection::NotFound)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
-        // The pages ask for it under a name that changes with its content.
-        let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
+        let version = query(asked.head, "v");
+        let kept = HeaderValue::from_static(asset.cache_control(version.as_deref()));
         headers.insert(CACHE_CONTROL, kept);
-        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-        Ok(Answered { status: StatusCode::OK, headers, body: asset.body, cookies: Vec::new() })
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let body = asset.body.clone();
+        Ok(Answered { status: StatusCode::OK, headers, body, cookies: Vec::new() })
     }
 
     /// Where a person wants to go afterwards, if it is a place that we may send them to.
@@ -352,7 +349,8 @@ impl Answered {
     /// there again (as 307 would, with the password in it).
     fn see_other(location: &str) -> Result<Self, Refused> {
         let mut headers = HeaderMap::new();
-        let location = HeaderValue::try_from(location).map_err(|_| Rejection::Internal)?;
+        let location =
+            HeaderValue::try_from(location).map_err(|error| Rejection::Internal(error.into()))?;
         headers.insert(LOCATION, location);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let (status, body) = (StatusCode::SEE_OTHER, Bytes::new());
@@ -375,6 +373,17 @@ pub fn limit_fields(allowance: &Allowance) -> [(HeaderName, HeaderValue); 3] {
     ]
 }
 
+/// The methods that a path of ours takes.
+fn allowed(base: &str, path: &str) -> &'static str {
+    let takes =
+        |method| Endpoint::ALL.iter().any(|one| one.has_path(base, path) && one.method() == method);
+    match (takes(Method::GET), takes(Method::POST)) {
+        (true, true) => "GET, HEAD, POST",
+        (true, false) => "GET, HEAD",
+        (false, _) => "POST",
+    }
+}
+
 /// The value of a query parameter, if it comes exactly once.
 fn query<'a>(head: &'a Parts, name: &str) -> Option<std::borrow::Cow<'a, str>> {
     let query = head.uri.query()?;
@@ -382,6 +391,3 @@ fn query<'a>(head: &'a Parts, name: &str) -> Option<std::borrow::Cow<'a, str>> {
     let (_, value) = values.next()?;
     values.next().is_none().then_some(value)
 }
-//! The gateway's own answers.
-
-pub mod pages;

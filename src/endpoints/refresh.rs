@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Answered, Asked, Endpoints, Refused};
 use crate::message::cookies::Found;
 use crate::message::reject::Rejection;
-use crate::session::RefreshError;
+use crate::session::{Allowance, RefreshError};
 
 impl Endpoints {
     pub(super) async fn refresh(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
@@ -26,7 +26,11 @@ impl Endpoints {
             Err(error) => {
                 let useless = error.is_final();
                 let cookies = if useless { self.cleared_cookies() } else { Vec::new() };
-                Err(Refused { rejection: error.into(), cookies })
+                let allowance = match &error {
+                    RefreshError::Limited(allowance) => Some(*allowance),
+                    _ => None,
+                };
+                Err(Refused { rejection: error.into(), cookies, allowance })
             }
         }
     }
@@ -44,11 +48,10 @@ impl From<RefreshError> for Rejection {
             }
             RefreshError::Unauthentic(_) => Self::Malformed,
             RefreshError::Revoked(_) => Self::SessionRevoked,
-            RefreshError::Limited(allowance) => Self::RateLimited(allowance.into()),
-            RefreshError::Unavailable(cause) => {
-                tracing::error!(error = %cause, "a refresh failed on our side");
-                Self::StoreUnavailable
+            RefreshError::Limited(Allowance { limit, retry_after, .. }) => {
+                Self::RateLimited { limit, retry_after }
             }
+            RefreshError::Unavailable(cause) => Self::StoreUnavailable(Box::new(cause)),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::message::host::{self, RequestHost};
 use crate::message::path;
 use crate::message::reject::Rejection;
 use crate::observe::RequestId;
+use crate::session::Allowance;
 
 /// What is known of a request, told in its access line when its answer has been sent.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Visit {
     pub(super) outcome: &'static str,
     /// `Set-Cookie` fields that ride on the response, with the moment they were made.
     pub(super) cookies: PendingCookies,
+    /// What is left of a limit that this request was counted against.
+    pub(super) allowance: Option<Allowance>,
 }
 
 /// Cookies that wait for the response head.
@@ -98,6 +101,7 @@ impl Visit {
             caller: Caller::Anonymous,
             outcome: "ok",
             cookies: PendingCookies::default(),
+            allowance: None,
         }
     }
 }
@@ -107,10 +111,46 @@ pub(super) fn target<'a>(head: &'a Parts, secure: bool) -> Result<Target<'a>, Re
     // RFC 9110 section 9.3.8: TRACE shows a request's fields to scripts; section 9.3.6: CONNECT
     // would make a tunnel of us.
     if head.method == Method::TRACE || head.method == Method::CONNECT {
-        return Err(Rejection::MethodNotAllowed);
+        return Err(Rejection::MethodNotAllowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     let host = host::requested(&head.uri, &head.headers, secure)?;
     // `OPTIONS *` (RFC 9112 section 3.2.4) asks about the server, and it has nothing to tell.
     let path = path::canonical(head.uri.path())?;
     Ok(Target { host, path })
+}
+
+/// `Host` for the upstream: as it came where that is canonical already.
+pub(super) fn host_value(
+    target: &Target<'_>,
+    head: &Parts,
+    secure: bool,
+) -> Result<HeaderValue, Rejection> {
+    let host = target.host.name.as_ref();
+    let default = if secure { 443 } else { 80 };
+    if target.host.port == default
+        && let Some(sent) = head.headers.get(HOST).filter(|sent| *sent == host)
+    {
+        return Ok(sent.clone());
+    }
+    let text = match target.host.port == default {
+        true => HeaderValue::from_str(host),
+        false => HeaderValue::try_from(format!("{host}:{}", target.host.port)),
+    };
+    text.map_err(|error| Rejection::Internal(error.into()))
+}
+
+/// The path and query to forward: what came where the path is canonical already, else the
+/// canonical path with the query that came.
+pub(super) fn forwarded_path(target: &Target<'_>, head: &Parts) -> Result<PathAndQuery, Rejection> {
+    let sent = head.uri.path_and_query();
+    match (&target.path, sent) {
+        (Cow::Borrowed(_), Some(sent)) => Ok(sent.clone()),
+        (path, sent) => {
+            let text = match sent.and_then(PathAndQuery::query) {
+                Some(query) => format!("{path}?{query}"),
+                None => path.to_string(),
+            };
+            PathAndQuery::try_from(text).map_err(|error| Rejection::Internal(error.into()))
+        }
+    }
 }

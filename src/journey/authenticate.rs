@@ -59,6 +59,16 @@ impl Credential {
     }
 }
 
+impl Credential {
+    /// Why there is no caller, to be told in the answer.
+    pub(super) fn take_reason(&mut self) -> Rejection {
+        match self {
+            Self::None(why) | Self::Invalid(why) => std::mem::replace(why, Rejection::MissingToken),
+            Self::Valid(..) => Rejection::MissingToken,
+        }
+    }
+}
+
 impl<'a> Presented<'a> {
     pub(super) fn read(head: &'a Parts, settings: &crate::config::Cookies) -> Self {
         let [access, refresh] =
@@ -77,9 +87,9 @@ impl<'a> Presented<'a> {
 fn bearer(headers: &HeaderMap) -> Bearer<'_> {
     let mut found = Bearer::Absent;
     for value in headers.get_all(AUTHORIZATION) {
-        let Some((scheme, token)) = value.to_str().ok().map(|text| {
-            text.split_once(' ').unwrap_or((text, ""))
-        }) else {
+        let Some((scheme, token)) =
+            value.to_str().ok().map(|text| text.split_once(' ').unwrap_or((text, "")))
+        else {
             return Bearer::Malformed;
         };
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -133,6 +143,32 @@ impl Journey {
         }
     }
 
+    /// Who calls by the access token alone: nothing is refreshed for it.
+    pub(super) fn recognise(&self, presented: &Presented<'_>, now: Timestamp) -> Credential {
+        let (token, source) = match (presented.bearer, presented.access) {
+            (Bearer::Token(token), _) => (token, Source::Bearer),
+            (Bearer::Absent, Found::One(token)) => (token, Source::Cookie),
+            (Bearer::Absent, Found::Absent) => return Credential::None(Rejection::MissingToken),
+            (Bearer::Malformed, _) | (Bearer::Absent, Found::Conflict) => {
+                return Credential::Invalid(Rejection::Malformed);
+            }
+        };
+        match self.look_up(token, now) {
+            Ok(known) => Credential::Valid(known, source),
+            Err(refused) => Credential::Invalid(refused.into()),
+        }
+    }
+
+    /// Whether a cookie of this request would be worth something.
+    pub(super) fn counts(&self, presented: &Presented<'_>, now: Timestamp) -> bool {
+        let by_access = matches!(self.recognise(presented, now), Credential::Valid(..));
+        let by_refresh = match presented.refresh {
+            Found::One(token) => self.keyring.borrow().verify_refresh(token, now).is_ok(),
+            Found::Absent | Found::Conflict => false,
+        };
+        by_access || by_refresh
+    }
+
     /// New tokens for an authentic refresh token; their cookies ride on the response.
     async fn refresh(&self, token: &str, visit: &mut Visit) -> Result<Credential, Rejection> {
         let sessions = &self.shared.sessions;
@@ -147,7 +183,10 @@ impl Journey {
             }
             Err(error) => {
                 if error.is_final() {
-                    visit.cookies = self.shared.endpoints.cleared(visit.now);
+                    visit.cookies = PendingCookies {
+                        made: Some(visit.now),
+                        values: self.shared.endpoints.cleared_cookies(),
+                    };
                 }
                 match error {
                     // We could not find out: that is our fault, and nobody is logged out for it.

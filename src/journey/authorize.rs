@@ -5,6 +5,7 @@ use http::header::{ACCEPT, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
+use super::Stop;
 use super::admit::Target;
 use super::authenticate::{Credential, Source};
 use crate::access::{CsrfFacts, Denied, Permit, csrf_guard};
@@ -15,21 +16,11 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Why a request does not go on.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// With this answer.
-    Reject(Rejection),
-    /// Somebody must log in first: the reason that a 401 tells, if it is not led to the login page.
-    LogIn(Rejection),
-}
-
 /// Asks `access` for the caller of `credential`.
-pub(super) fn authorize(access: &Access, credential: Credential) -> Result<Permit, Refusal> {
-    Permit::grant(access, credential.caller()).map_err(|denied| match (denied, credential) {
-        (Denied::Lacking, _) => Refusal::Reject(Rejection::Forbidden),
-        (Denied::Anonymous, Credential::None(why) | Credential::Invalid(why)) => Refusal::LogIn(why),
-        (Denied::Anonymous, Credential::Valid(..)) => Refusal::LogIn(Rejection::MissingToken),
+pub(super) fn authorize(access: &Access, credential: &mut Credential) -> Result<Permit, Stop> {
+    Permit::grant(access, credential.caller()).map_err(|denied| match denied {
+        Denied::Lacking => Stop::Reject(Rejection::Forbidden),
+        Denied::Anonymous => Stop::LogIn(credential.take_reason()),
     })
 }
 
@@ -57,7 +48,7 @@ pub(super) fn guard(
         fetch_sites: head.headers.get_all(FETCH_SITE).iter().collect(),
     };
     let field = |name: &HeaderName| head.headers.get_all(name).iter().collect();
-    if csrf_guard(rule, &facts, field) { Ok(()) } else { Err(Rejection::CsrfGuard) }
+    if csrf_guard(rule, &facts, field) { Ok(()) } else { Err(Rejection::CsrfGuard(rule.status)) }
 }
 
 /// RFC 9110 section 9.2.1.

@@ -13,14 +13,12 @@ use crate::listen::BoxError;
 use crate::upstream::ResponseBody;
 
 /// What is sent, and what is told of it afterwards.
-#[derive(Debug)]
 pub struct ReplyBody {
     content: Content,
     sent: u64,
     telling: Option<Telling>,
 }
 
-#[derive(Debug)]
 pub(super) struct Telling {
     pub(super) journey: Rc<Journey>,
     pub(super) visit: Box<Visit>,

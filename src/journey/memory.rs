@@ -159,11 +159,6 @@ impl Memory {
     pub(super) fn forget(&self, token: &str) {
         self.0.borrow_mut().remove(&token as &dyn TokenText);
     }
-
-    /// Forgets all, when what tokens are checked against has changed.
-    pub(super) fn clear(&self) {
-        self.0.borrow_mut().clear();
-    }
 }
 
 #[cfg(test)]

@@ -6,40 +6,52 @@ mod authenticate;
 mod authorize;
 mod body;
 mod memory;
+mod own;
 mod rejected;
 mod reply;
 mod rewrite;
 pub mod route;
+mod tunnels;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{Request, Response};
+use http::request::Parts as Head;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::watch;
 
-use crate::access::CsrfFacts;
+use crate::access::Permit;
 use crate::clock::{Clock, Stopwatch};
-use crate::config::Config;
+use crate::config::{Access, Config, Route};
 use crate::deadline::Deadlines;
 use crate::endpoints::Endpoints;
 use crate::listen::{Answer, Arrival};
 use crate::message::fields::Firewall;
 use crate::message::reject::Rejection;
-use crate::observe::{CoreBuffer, CoreMetrics, RequestIds};
+use crate::message::{forwarded, path};
+use crate::observe::{CoreBuffer, CoreMetrics, Line, RequestIds};
 use crate::session::Sessions;
 use crate::token::Keyring;
-use crate::upstream::{Outbound, Pool, RequestBody};
+use crate::upstream::{Pool, Tunnel, tunnel};
 
-use admit::Visit;
+use admit::{SentHost, Target, Visit};
+use authenticate::{Credential, Presented, Source};
 pub use body::ReplyBody;
+use body::{Content, Telling};
 use memory::Memory;
+use rejected::Manner;
+use rewrite::{Known, Rewritten};
 use route::RouteTable;
+use tunnels::Tunnels;
+
+/// What may become of a request, beside `ok`, as access lines and metrics name it: the labels of
+/// rejections, and what ends a request otherwise.
+pub const OUTCOMES: &[&str] = &["login", "upstream_cut", "client_gone"];
 
 /// What the cores share: it never changes while they run.
-#[derive(Debug)]
 pub struct Shared {
     /// The settings.
     pub config: Arc<Config>,
@@ -56,7 +68,6 @@ pub struct Shared {
 }
 
 /// The path of all requests of one core.
-#[derive(Debug)]
 pub struct Journey {
     shared: Arc<Shared>,
     keyring: watch::Receiver<Arc<Keyring>>,
@@ -66,12 +77,25 @@ pub struct Journey {
     ids: RequestIds,
     metrics: Arc<CoreMetrics>,
     lines: Option<RefCell<CoreBuffer>>,
-    tunnels: RefCell<Vec<std::rc::Weak<authorize::Watched>>>,
-    revocations_seen: Cell<u64>,
+    tunnels: Tunnels,
+}
+
+/// Why a request ends before its upstream.
+#[derive(Debug)]
+enum Stop {
+    /// It is refused.
+    Reject(Rejection),
+    /// Somebody must log in first: the reason that a 401 tells, if it is not led to the login page.
+    LogIn(Rejection),
+}
+
+impl<E: Into<Rejection>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Reject(error.into())
+    }
 }
 
 /// What one core brings to its journey.
-#[derive(Debug)]
 pub struct Parts {
     /// One per upstream, in the order of the config.
     pub pools: Vec<Rc<Pool>>,
@@ -108,11 +132,11 @@ impl Journey {
         if let Some(lines) = &self.lines {
             lines.borrow_mut().flush();
         }
-        for (index, pool) in self.pools.iter().enumerate() {
-            pool.sweep();
-            let (connects, reuses) = pool.take_counts();
-            self.metrics.upstream_connections(index, connects, reuses);
-        }
+        self.pools.iter().for_each(|pool| pool.sweep());
+    }
+
+    /// Ends the streams of those whose session was ended.
+    pub fn end_tunnels(&self) {
         self.tunnels.end_revoked(self.shared.sessions.revoked());
     }
 
@@ -120,7 +144,7 @@ impl Journey {
     /// [`Stop`].
     async fn walk(
         self: &Rc<Self>,
-        head: HeadParts,
+        head: Head,
         body: Incoming,
         arrival: &Arrival,
         visit: &mut Visit,
@@ -129,67 +153,66 @@ impl Journey {
         if let Some(endpoint) = self.shared.endpoints.find(&target.path, &head.method)? {
             return self.own(endpoint, &head, body, &target, visit).await;
         }
-        let (index, route) = self.route(&target, &head.method)?;
-        visit.route = Some(index);
-        let credential = self.credential(&route.access, &head, &target, visit).await?;
-        let permit = authorize::authorize(&route.access, &credential)?;
+        let route = self.route(&target, &head.method, visit)?;
+        let mut credential = self.credential(&route.access, &head, &target, visit).await?;
+        let permit = authorize::authorize(&route.access, &mut credential)?;
         visit.caller = permit.caller().clone();
-        let known = rewrite::Known {
-            route,
-            permit: &permit,
-            credential: &credential,
-            host: admit::host_value(&target, &head, visit.secure)?,
-            path: admit::forwarded_path(&target, &head)?,
-        };
+        let host = admit::host_value(&target, &head, visit.secure)?;
+        let path = admit::forwarded_path(&target, &head)?;
+        let known = Known { route, permit: &permit, credential: &credential, host, path };
         let ready = self.rewrite(head, body, known, arrival, visit)?;
         self.forward(route.upstream, ready, &permit, visit).await
     }
 
     /// Step 2: host, path and method -> the one route that rules. No match is closed.
-    fn route(&self, target: &Target<'_>, method: &Method) -> Result<(usize, &Route), Stop> {
-        let find = |path: &str| self.shared.routes.find(&target.host.name, path, method);
+    fn route(
+        &self,
+        target: &Target<'_>,
+        method: &Method,
+        visit: &mut Visit,
+    ) -> Result<&Route, Rejection> {
+        let routes = &self.shared.routes;
+        let find = |path: &str| routes.find_index(&target.host.name, path, method);
         let found = find(&target.path);
         // `/admin;x` is `/admin` to some applications and another path to others. Where the rule
         // would differ, neither reading is ours to choose.
         if let Some(cut) = path::without_parameters(&target.path)
             && find(&cut) != found
         {
-            return Err(Rejection::BadPath(PathError::Ambiguous).into());
+            return Err(Rejection::BadRequest("ambiguous_path"));
         }
-        let index = found.ok_or(Rejection::NotFound)?;
-        let route = self.shared.config.routes.get(index).ok_or(Rejection::NotFound)?;
-        Ok((index, route))
+        visit.route = found;
+        found.and_then(|index| routes.routes().get(index)).ok_or(Rejection::NotFound)
     }
 
-    /// Steps 3 and the CSRF guard: who calls, if the route wants to know.
+    /// Step 3 with the CSRF guard: who calls, if the route wants to know.
     async fn credential(
         &self,
         access: &Access,
-        head: &HeadParts,
+        head: &Head,
         target: &Target<'_>,
         visit: &mut Visit,
-    ) -> Result<Credential, Stop> {
+    ) -> Result<Credential, Rejection> {
         if *access == Access::Public {
             return Ok(Credential::None(Rejection::MissingToken));
         }
-        let presented = Presented::read(head, &self.shared.config.cookies);
-        let guard = |source| {
-            authorize::guard(&self.shared.config.csrf, head, target, visit.secure, source)
-        };
-        // Before anything is refreshed or spent. On an optional route a cookie that is no good
-        // makes a guest, and a guest needs no guard.
-        if presented.by_cookie() && matches!(access, Access::Required { .. }) {
-            guard(Source::Cookie)?;
-        }
-        let guarded = guard(Source::Cookie);
-        if guarded.is_err() && presented.by_cookie() {
-            let known = presented.known(self, visit.now);
-            return match known {
-                Some(_) => Err(Rejection::CsrfGuard.into()),
-                None => Ok(Credential::None(Rejection::MissingToken)),
+        let config = &self.shared.config;
+        let presented = Presented::read(head, &config.cookies);
+        // Before anything is refreshed or spent.
+        if presented.by_cookie()
+            && let Err(unmeant) =
+                authorize::guard(&config.csrf, head, target, visit.secure, Source::Cookie)
+        {
+            // Where guests may come, a cookie that is worth nothing makes a guest, and a guest
+            // needs no guard.
+            let guest = *access == Access::Optional && !self.counts(&presented, visit.now);
+            return if guest {
+                Ok(Credential::None(Rejection::MissingToken))
+            } else {
+                Err(unmeant)
             };
         }
-        Ok(self.authenticate(&presented, visit).await?)
+        self.authenticate(&presented, visit).await
     }
 
     /// Step 6: to the upstream and back.
@@ -200,7 +223,8 @@ impl Journey {
         permit: &Permit,
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
-        let pool = self.pools.get(index).ok_or(Rejection::UpstreamUnavailable)?;
+        let no_pool = || Rejection::Internal("the upstream has no pool".into());
+        let pool = self.pools.get(index).ok_or_else(no_pool)?;
         visit.upstream = Some(index);
         let sent = Stopwatch::start();
         let answer = pool.send(ready.outbound, ready.fault.as_ref()).await;
@@ -210,8 +234,7 @@ impl Journey {
             Ok(inbound) => inbound,
             Err(error) => {
                 self.metrics.upstream_error(index);
-                tracing::debug!(upstream = %pool.upstream().name, error = %error, "no answer");
-                return Err(Rejection::from(error).into());
+                return Err(error.into());
             }
         };
         self.metrics.upstream_head(index, elapsed);
@@ -219,14 +242,15 @@ impl Journey {
             return Ok(reply::from_upstream(inbound));
         }
         // Nobody asked to switch, or not to WebSocket: what follows would not be HTTP.
-        let client = ready.upgrade.ok_or(Rejection::UpstreamBroken)?;
+        let unasked = || Rejection::UpstreamInvalid("a 101 that nobody asked for".into());
+        let client = ready.upgrade.ok_or_else(unasked)?;
         let upstream = hyper::upgrade::on(&mut inbound);
         let response = reply::switching(&inbound);
-        let lease = inbound.into_body();
+        let body = inbound.into_body();
         let idle = pool.upstream().idle_timeout;
         let stop = self.tunnels.open(permit.caller().identity());
-        let tunnel = Tunnel { client, upstream, body: lease, idle };
-        tokio::task::spawn_local(upstream::tunnel(tunnel, Rc::clone(&self.deadlines), stop));
+        let ends = Tunnel { client, upstream, body, idle };
+        tokio::task::spawn_local(tunnel(ends, Rc::clone(&self.deadlines), stop));
         Ok(response)
     }
 
@@ -235,10 +259,10 @@ impl Journey {
         let elapsed = visit.watch.elapsed();
         self.metrics.request(visit.route, status, elapsed, bytes);
         let Some(lines) = &self.lines else { return };
-        let config = &self.shared.config;
         let identity = visit.caller.identity();
-        let name = |index: Option<usize>| config.routes.get(index?).map(|one| one.name.as_str());
-        let upstream = visit.upstream.and_then(|index| config.upstreams.get(index));
+        let route = visit.route.and_then(|index| self.shared.routes.routes().get(index));
+        let upstreams = &self.shared.config.upstreams;
+        let upstream = visit.upstream.and_then(|index| upstreams.get(index));
         lines.borrow_mut().line(&Line {
             now: visit.now,
             request_id: visit.id,
@@ -251,7 +275,7 @@ impl Journey {
             outcome: visit.outcome,
             caller: identity.map(|identity| identity.login.as_str()),
             session: identity.and_then(|identity| identity.session),
-            route: name(visit.route),
+            route: route.map(|route| route.name.as_str()),
             upstream: upstream.map(|upstream| upstream.name.as_str()),
             bytes,
             elapsed,
@@ -270,7 +294,8 @@ impl Answer for Journey {
         arrival: Rc<Arrival>,
     ) -> Response<ReplyBody> {
         let (head, body) = request.into_parts();
-        let mut visit = Box::new(Visit::new(&head, &arrival, self.shared.clock.now(), self.ids.next()));
+        let mut visit =
+            Box::new(Visit::new(&head, &arrival, self.shared.clock.now(), self.ids.next()));
         let trusted = &self.shared.config.listen.trusted_proxies;
         if !trusted.is_empty() {
             visit.client = forwarded::client_address(arrival.peer.ip(), &head.headers, trusted);
@@ -290,6 +315,3 @@ impl Answer for Journey {
         response.map(|content| ReplyBody::new(content, telling))
     }
 }
-//! The path of a request, one file a step.
-
-pub mod route;

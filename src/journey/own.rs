@@ -1,6 +1,5 @@
 //! The journey's short end: our own endpoints.
 
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderName, Response};
 use hyper::body::Incoming;
@@ -50,17 +49,14 @@ impl Journey {
             now: visit.now,
             page: is_page(head),
         };
-        let (answered, rejection) = match self.shared.endpoints.answer(endpoint, asked).await {
-            Ok(answered) => (Some(answered), None),
+        let answered = match self.shared.endpoints.answer(endpoint, asked).await {
+            Ok(answered) => answered,
             Err(refused) => {
                 self.set_cookies(refused.cookies, visit);
-                (None, Some(refused.rejection))
+                visit.allowance = refused.allowance;
+                return Err(refused.rejection.into());
             }
         };
-        if let Some(rejection) = rejection {
-            return Err(rejection.into());
-        }
-        let answered = answered.ok_or(Rejection::Internal)?;
         self.set_cookies(answered.cookies, visit);
         let mut response = Response::new(Content::Own(answered.body));
         *response.status_mut() = answered.status;
@@ -99,7 +95,11 @@ impl Journey {
                     origins: head.headers.get_all(http::header::ORIGIN).iter().collect(),
                     fetch_sites: head.headers.get_all(site).iter().collect(),
                 };
-                if is_foreign(rule, &facts) { Err(Rejection::CsrfGuard) } else { Ok(()) }
+                if is_foreign(rule, &facts) {
+                    Err(Rejection::CsrfGuard(rule.status))
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -110,17 +110,12 @@ impl Journey {
         let reading = read_bounded(body, limits.own_body_bytes);
         let body = self.deadlines.limit(limits.own_body_timeout, reading).await;
         let body = body.map_err(|_elapsed| Rejection::RequestTimeout)??;
-        let mut kinds = head.headers.get_all(CONTENT_TYPE).iter();
-        let kind = kinds.next();
-        if kinds.next().is_some() {
-            return Err(Rejection::UnsupportedMediaType);
-        }
-        Ok(form::read(kind, &body)?)
+        Ok(form::read(form::content_type(&head.headers)?, &body, form::MAX_FIELDS)?)
     }
 }
 
 /// Whether the answer will be looked at by a person: a browser's own form or link, not a script.
-fn is_page(head: &Parts) -> bool {
+pub(super) fn is_page(head: &Parts) -> bool {
     let mode = head.headers.get("sec-fetch-mode");
     match mode {
         Some(mode) => mode == "navigate",

@@ -1,17 +1,16 @@
 //! From a [`Rejection`] to a response: JSON for programs, a page for people, and the way to the
 //! login page for those who can be led there.
 
-use bytes::Bytes;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use std::error::Error;
+
+use http::header::{CACHE_CONTROL, CONNECTION, LOCATION};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::Journey;
 use super::admit::Visit;
-use super::authorize::{accepts_html, is_navigation};
+use super::authorize::is_navigation;
 use super::body::Content;
+use super::{Journey, own};
 use crate::message::reject::Rejection;
 
 /// Says that an answer is the gateway's and not the application's.
@@ -21,7 +20,8 @@ const MARKER: HeaderName = HeaderName::from_static("x-sallyport");
 #[derive(Debug, Clone)]
 pub(super) struct Manner {
     navigation: bool,
-    html: bool,
+    /// A person looks at the answer.
+    page: bool,
     head: bool,
     h2: bool,
     /// The request has a body that nobody may have read to its end.
@@ -35,7 +35,7 @@ impl Manner {
     pub(super) fn of(head: &Parts, has_body: bool) -> Self {
         Self {
             navigation: is_navigation(&head.method, &head.headers),
-            html: accepts_html(&head.headers),
+            page: own::is_page(head),
             head: head.method == Method::HEAD,
             h2: head.version == http::Version::HTTP_2,
             body: has_body,
@@ -91,61 +91,43 @@ impl Journey {
         visit: &mut Visit,
         login_url: Option<&str>,
     ) -> Response<Content> {
-        visit.outcome = rejection.label();
-        let status = self.status(rejection);
-        let page = manner.html && manner.navigation;
-        let text = if page {
-            self.shared.endpoints.error_page(rejection, status, &visit.id.text(), manner.languages.as_ref())
+        let answer = rejection.answer();
+        visit.outcome = answer.label;
+        if let Some(cause) = rejection.source()
+            && answer.status.is_server_error()
+        {
+            // Told once, here; the client gets the request id by which this line is found.
+            tracing::warn!(
+                request.id = %visit.id,
+                outcome = answer.label,
+                error = cause as &dyn Error,
+                "a request failed on our side"
+            );
+        }
+        let endpoints = &self.shared.endpoints;
+        let mut response = Response::new(Content::empty());
+        *response.status_mut() = answer.status;
+        rejection.add_fields(response.headers_mut());
+        let text = if manner.page {
+            endpoints.page_headers(response.headers_mut());
+            let languages = manner.languages.as_ref();
+            endpoints.error_page(rejection, &visit.id.to_string(), &visit.caller, languages).into()
         } else {
             rejection.json(login_url)
         };
-        let text = if manner.head { String::new() } else { text };
-        let mut response = Response::new(Content::Own(Bytes::from(text)));
-        *response.status_mut() = status;
-        let kind = if page { "text/html; charset=utf-8" } else { "application/json" };
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(MARKER, HeaderValue::from_static(rejection.code()));
-        if page {
-            self.shared.endpoints.page_headers(headers);
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, challenge(rejection));
-        }
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110 section 15.5.6. Which methods a route takes is told to nobody.
-            headers.entry(ALLOW).or_insert(HeaderValue::from_static("GET, HEAD, POST"));
-        }
-        for (name, value) in rejection.limit_headers() {
-            headers.insert(name, value);
-        }
-        if let Some(after) = rejection.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        let marker = HeaderValue::from_static(answer.code);
+        response.headers_mut().insert(MARKER, marker);
+        if !manner.head {
+            *response.body_mut() = Content::Own(text);
         }
         close_if_unread(&mut response, manner);
         response
     }
-
-    fn status(&self, rejection: &Rejection) -> StatusCode {
-        match rejection {
-            Rejection::CsrfGuard => self.shared.config.csrf.status,
-            other => other.status(),
-        }
-    }
-}
-
-/// RFC 6750 section 3: a request without any credential gets no error code.
-fn challenge(rejection: &Rejection) -> HeaderValue {
-    HeaderValue::from_static(match rejection {
-        Rejection::MissingToken => "Bearer realm=\"sallyport\"",
-        _ => "Bearer realm=\"sallyport\", error=\"invalid_token\"",
-    })
 }
 
 /// A request body that was not read to its end must not be taken for the next request. HTTP/2
 /// resets the stream by itself.
-fn close_if_unread(response: &mut Response<Content>, manner: &Manner) {
+pub(super) fn close_if_unread(response: &mut Response<Content>, manner: &Manner) {
     if manner.body && !manner.h2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -8,6 +8,7 @@ use super::Journey;
 use super::admit::Visit;
 use super::body::Content;
 use crate::clock::Timestamp;
+use crate::endpoints::limit_fields;
 use crate::message::fields;
 use crate::upstream::Inbound;
 
@@ -19,14 +20,21 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 /// An upstream's response on its way to the client.
 pub(super) fn from_upstream(inbound: Inbound) -> Response<Content> {
     let (mut head, body) = inbound.into_parts();
-    let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
     fields::strip_hop_by_hop(&mut head.headers);
     head.headers.append(VIA, HeaderValue::from_static("1.1 sallyport"));
-    if switching {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    }
     Response::from_parts(head, Content::Upstream(body))
+}
+
+/// Our 101 for an upstream's.
+pub(super) fn switching(inbound: &Inbound) -> Response<Content> {
+    let mut response = Response::new(Content::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.clone_from(inbound.headers());
+    fields::strip_hop_by_hop(headers);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response
 }
 
 impl Journey {
@@ -34,6 +42,9 @@ impl Journey {
     pub(super) fn finish(&self, headers: &mut HeaderMap, visit: &mut Visit) {
         if let Ok(id) = HeaderValue::from_bytes(visit.id.text().as_bytes()) {
             headers.insert(REQUEST_ID, id);
+        }
+        if let Some(allowance) = &visit.allowance {
+            headers.extend(limit_fields(allowance));
         }
         if visit.cookies.values.is_empty() || self.too_late(visit.cookies.made) {
             return;

@@ -1,9 +1,7 @@
 //! Step 5: what the upstream receives. Everything that a client could forge is taken out, and what
 //! we know is put in.
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE, VIA,
-};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE, VIA};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
@@ -55,7 +53,7 @@ impl Journey {
         let (Some(upstream), Some(firewall)) =
             (config.upstreams.get(index), self.shared.firewalls.get(index))
         else {
-            return Err(Rejection::UpstreamUnavailable);
+            return Err(Rejection::Internal("the route has no upstream".into()));
         };
         // RFC 6455 section 4.1 knows it for GET on HTTP/1.1 only.
         let upgrade = (!visit.h2
@@ -127,13 +125,14 @@ impl Journey {
         let Some(assertion) = &upstream.assertion else { return Ok(()) };
         // Used until half of its life is over, so that the upstream has time to verify it.
         let until = visit.now.plus(assertion.ttl / 2);
-        let signed = remembered.assertion(index, until, || {
+        let signed = remembered.assertion::<Rejection>(index, until, || {
             let expires_at = visit.now.plus(assertion.ttl);
             let claims = AssertionClaims {
                 audience: &assertion.audience,
                 subject: &identity.subject,
                 session: identity.session,
-                token: crate::id::TokenId::generate().map_err(|_| Rejection::Internal)?,
+                token: crate::id::TokenId::generate()
+                    .map_err(|error| Rejection::Internal(error.into()))?,
                 issued_at: visit.now,
                 expires_at,
                 preferred_username: &identity.login,
@@ -145,11 +144,9 @@ impl Journey {
             };
             let keyring = self.keyring.borrow();
             let signed = keyring.sign_assertion(assertion.algorithm, &claims, visit.now);
-            let text = signed.map_err(|error| {
-                tracing::error!(error = %error, "an assertion could not be signed");
-                Rejection::Internal
-            })?;
-            let value = HeaderValue::try_from(text).map_err(|_| Rejection::Internal)?;
+            let text = signed.map_err(|error| Rejection::Internal(error.into()))?;
+            let value =
+                HeaderValue::try_from(text).map_err(|error| Rejection::Internal(error.into()))?;
             Ok((value, expires_at))
         })?;
         headers.insert(assertion.header.clone(), signed);
@@ -179,7 +176,8 @@ fn identity_headers(upstream: &Upstream, identity: &Identity) -> HeaderMap {
             headers.insert(name.clone(), fields::percent_header_value(text));
         }
     }
-    for (name, list) in [(&names.roles, &identity.roles), (&names.permissions, &identity.permissions)]
+    for (name, list) in
+        [(&names.roles, &identity.roles), (&names.permissions, &identity.permissions)]
     {
         if let (Some(name), false) = (name, list.is_empty()) {
             headers.insert(name.clone(), fields::percent_header_value(&list.join(",")));

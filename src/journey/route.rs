@@ -73,6 +73,11 @@ impl RouteTable {
     /// The route for a request: `host` as `message::host` has read it, `path` canonical. `None`
     /// when no route names it; it is refused then.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Option<&Route> {
+        self.routes.get(self.find_index(host, path, method)?)
+    }
+
+    /// The same as its place in [`Self::routes`].
+    pub fn find_index(&self, host: &str, path: &str, method: &Method) -> Option<usize> {
         let path = path.strip_prefix('/')?;
         let among = |root: NodeId| self.search(root, Some(path), method);
         // Most configs name no host; then there is nothing to hash.
@@ -82,7 +87,6 @@ impl RouteTable {
             .and_then(|&root| among(root))
             .or_else(|| wildcard.and_then(among))
             .or_else(|| among(self.any))
-            .and_then(|index| self.routes.get(index))
     }
 
     /// All routes, in the order of the file.

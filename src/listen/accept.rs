@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::connection::Kind;
 use crate::network::network;
+use crate::observe::Registry;
 
 /// Sockets that the kernel may hold before we accept them.
 const BACKLOG: i32 = 1024;
@@ -35,18 +36,7 @@ impl Door {
     /// # Errors
     /// The system's reason.
     pub fn bind(address: SocketAddr, kind: Kind) -> io::Result<Self> {
-        let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-        // Lets a restart bind while old connections linger. Not SO_REUSEPORT, with which a second
-        // copy would start unnoticed and take half of the connections.
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(Self { listener: TcpListener::from_std(socket.into())?, kind })
+        Ok(Self { listener: listen(address)?, kind })
     }
 
     /// The address that was bound, with the real port where port 0 was asked for.
@@ -56,6 +46,25 @@ impl Door {
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
+}
+
+/// A listener on `address`. Must be called within a tokio runtime.
+///
+/// # Errors
+/// The system's reason.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // Lets a restart bind while old connections linger. Not SO_REUSEPORT, with which a second
+    // copy would start unnoticed and take half of the connections.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// A socket on its way to a core.
@@ -74,6 +83,7 @@ pub struct Acceptor {
     counts: Arc<Counts>,
     limit: usize,
     limit_per_network: usize,
+    metrics: Arc<Registry>,
 }
 
 #[derive(Debug)]
@@ -82,30 +92,11 @@ struct CoreQueue {
     open: Arc<AtomicUsize>,
 }
 
-/// How many connections there are and were.
+/// How many connections there are.
 #[derive(Debug, Default)]
-pub struct Counts {
+struct Counts {
     open: AtomicUsize,
-    accepted: AtomicUsize,
-    refused: AtomicUsize,
     by_network: DashMap<IpAddr, usize>,
-}
-
-impl Counts {
-    /// Open now.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Accepted since the start.
-    pub fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Closed at once since the start, because a limit was reached.
-    pub fn refused(&self) -> usize {
-        self.refused.load(Ordering::Relaxed)
-    }
 }
 
 /// One connection, counted until dropped.
@@ -134,6 +125,7 @@ impl Acceptor {
     pub fn new(
         cores: usize,
         limits: &crate::config::Limits,
+        metrics: Arc<Registry>,
     ) -> (Self, Vec<mpsc::Receiver<Socket>>) {
         let (queues, receivers) = (0..cores)
             .map(|_| {
@@ -146,13 +138,9 @@ impl Acceptor {
             counts: Arc::default(),
             limit: limits.connections,
             limit_per_network: limits.connections_per_network,
+            metrics,
         };
         (acceptor, receivers)
-    }
-
-    /// The running counts.
-    pub fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
     }
 
     /// Accepts until `stop` says true or is gone. Dropping the acceptor tells the cores that no
@@ -193,14 +181,14 @@ impl Acceptor {
     /// Hands the socket on, or closes it by dropping it.
     fn admit(&self, stream: TcpStream, peer: SocketAddr, kind: Kind) {
         let Some((permit, queue)) = self.permit(peer.ip()) else {
-            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            self.metrics.listen().refused();
             return;
         };
         // Leaves this runtime; the core registers it with its own.
         let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) else { return };
-        self.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        self.metrics.listen().accepted();
         if queue.sockets.try_send(Socket { stream, peer, kind, permit }).is_err() {
-            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            self.metrics.listen().refused();
         }
     }
 

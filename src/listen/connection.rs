@@ -24,6 +24,7 @@ use super::guarded::{Guarded, Pulse, Times};
 use super::{Answer, Arrival};
 use crate::config::Limits;
 use crate::deadline::{Deadline, Deadlines};
+use crate::observe::CoreMetrics;
 
 /// HTTP/2 windows: a stream may be 64 KiB ahead of its reader, a connection 1 MiB (RFC 9113
 /// section 6.9). Memory of one connection is bounded by the latter.
@@ -52,7 +53,7 @@ pub struct Connections<A> {
     limits: Limits,
     http1: http1::Builder,
     http2: http2::Builder<Here>,
-    handshakes_failed: Cell<u64>,
+    metrics: Arc<CoreMetrics>,
 }
 
 /// Runs HTTP/2's streams on the core that owns the connection.
@@ -72,6 +73,7 @@ impl<A: Answer> Connections<A> {
         tls: Option<Arc<ServerConfig>>,
         deadlines: Rc<Deadlines>,
         limits: &Limits,
+        metrics: Arc<CoreMetrics>,
     ) -> Rc<Self> {
         let mut http1 = http1::Builder::new();
         http1
@@ -96,13 +98,8 @@ impl<A: Answer> Connections<A> {
             limits: limits.clone(),
             http1,
             http2,
-            handshakes_failed: Cell::new(0),
+            metrics,
         })
-    }
-
-    /// Handshakes that failed or took too long, since the last call.
-    pub fn take_failed_handshakes(&self) -> u64 {
-        self.handshakes_failed.take()
     }
 }
 
@@ -131,15 +128,17 @@ impl<A: Answer> Connections<A> {
     async fn serve_one(self: Rc<Self>, socket: Socket, draining: watch::Receiver<bool>) {
         let Socket { stream, peer, kind, permit } = socket;
         let Ok(stream) = TcpStream::from_std(stream) else { return };
+        self.metrics.connection_opened();
+        let _counted = Opened(&self.metrics);
         match kind {
             Kind::Plain => {
-                let arrival = Arrival { peer, secure: false, h2: false };
+                let arrival = Arrival::new(peer, false, false);
                 self.http1(stream, arrival, permit, draining).await;
             }
             Kind::Tls => {
                 let Some(stream) = self.handshake(stream, peer).await else { return };
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let arrival = Arrival { peer, secure: true, h2 };
+                let arrival = Arrival::new(peer, true, h2);
                 if h2 {
                     self.http2(stream, arrival, permit, draining).await;
                 } else {
@@ -152,7 +151,10 @@ impl<A: Answer> Connections<A> {
     async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
         let accepting = self.tls.as_ref()?.accept(stream);
         match self.deadlines.limit(self.limits.handshake_timeout, accepting).await {
-            Ok(Ok(stream)) => return Some(stream),
+            Ok(Ok(stream)) => {
+                self.metrics.tls_handshake();
+                return Some(stream);
+            }
             Ok(Err(error)) => {
                 tracing::debug!(peer = %peer, error = %error, "a TLS handshake failed");
             }
@@ -160,7 +162,7 @@ impl<A: Answer> Connections<A> {
                 tracing::debug!(peer = %peer, error = %elapsed, "a TLS handshake failed");
             }
         }
-        self.handshakes_failed.set(self.handshakes_failed.get() + 1);
+        self.metrics.tls_failure();
         None
     }
 
@@ -177,7 +179,7 @@ impl<A: Answer> Connections<A> {
     async fn http1<S>(
         self: &Rc<Self>,
         stream: S,
-        arrival: Arrival,
+        arrival: Rc<Arrival>,
         permit: ConnectionPermit,
         draining: watch::Receiver<bool>,
     ) where
@@ -188,7 +190,7 @@ impl<A: Answer> Connections<A> {
         let answer = Rc::clone(&self.answer);
         let service = service_fn(move |request: Request<Incoming>| {
             pulse.busy();
-            let working = Rc::clone(&answer).answer(request, arrival);
+            let working = Rc::clone(&answer).answer(request, Rc::clone(&arrival));
             let done = Done(pulse.clone());
             async move {
                 let response = working.await;
@@ -202,7 +204,7 @@ impl<A: Answer> Connections<A> {
     async fn http2<S>(
         self: &Rc<Self>,
         stream: S,
-        arrival: Arrival,
+        arrival: Rc<Arrival>,
         permit: ConnectionPermit,
         draining: watch::Receiver<bool>,
     ) where
@@ -215,7 +217,7 @@ impl<A: Answer> Connections<A> {
         let streams = Rc::new(Streams { open: Cell::new(0), pulse });
         let service = service_fn(move |request: Request<Incoming>| {
             let stream = Streams::begin(&streams);
-            let working = Rc::clone(&answer).answer(request, arrival);
+            let working = Rc::clone(&answer).answer(request, Rc::clone(&arrival));
             async move {
                 let response = working.await;
                 Ok::<_, Infallible>(response.map(|body| Watched { body, _done: stream }))
@@ -252,6 +254,15 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         }
     })
     .await;
+}
+
+/// Counts the end of a connection, however it comes.
+struct Opened<'a>(&'a CoreMetrics);
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
 }
 
 /// Says that the connection is idle again once the response has been sent or dropped.

@@ -13,13 +13,14 @@ use std::rc::Rc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-pub use accept::{Acceptor, Door, Socket};
+use crate::message::forwarded::Hop;
+pub use accept::{Acceptor, Door, Socket, listen as bind};
 pub use connection::{Connections, Kind, serve};
 pub use tls::TlsError;
 pub use tls::server_config as tls_config;
 
 /// What is known of a connection when a request on it arrives.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Arrival {
     /// The network peer.
     pub peer: SocketAddr,
@@ -27,6 +28,14 @@ pub struct Arrival {
     pub secure: bool,
     /// Whether it is HTTP/2.
     pub h2: bool,
+    /// What upstreams are told of it.
+    pub hop: Hop,
+}
+
+impl Arrival {
+    fn new(peer: SocketAddr, secure: bool, h2: bool) -> Rc<Self> {
+        Rc::new(Self { peer, secure, h2, hop: Hop::new(peer.ip(), secure) })
+    }
 }
 
 /// Turns requests into responses, on one core.
@@ -38,7 +47,7 @@ pub trait Answer: 'static {
     fn answer(
         self: Rc<Self>,
         request: Request<Incoming>,
-        arrival: Arrival,
+        arrival: Rc<Arrival>,
     ) -> impl Future<Output = Response<Self::Body>> + 'static;
 }
 

@@ -7,9 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(super) struct Batch {
 pub struct AccessWriter {
     outlet: Outlet,
     format: LogFormat,
-    ended: Receiver<()>,
+    ended: Mutex<Receiver<()>>,
 }
 
 impl AccessWriter {
@@ -65,7 +65,7 @@ impl AccessWriter {
                 writer.run(&batches);
             })
             .map_err(ObserveError::Thread)?;
-        Ok(Some(Self { outlet, format: log.format, ended }))
+        Ok(Some(Self { outlet, format: log.format, ended: Mutex::new(ended) }))
     }
 
     /// A buffer for one core.
@@ -98,7 +98,7 @@ impl AccessWriter {
 
     /// Writes what was handed over and ends the thread; returns how many lines were dropped in all.
     /// Drop the cores' buffers first. Waits 5 seconds at most.
-    pub fn finish(self) -> u64 {
+    pub fn finish(&self) -> u64 {
         self.end();
         self.dropped()
     }
@@ -109,7 +109,8 @@ impl AccessWriter {
         }
         self.outlet.wake();
         // Answers at once with an error when the thread has ended, which is what we wait for.
-        if let Err(mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(FINISH_WITHIN) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(FINISH_WITHIN) {
             tracing::warn!("the access log does not take its last lines");
         }
     }

@@ -155,13 +155,11 @@ impl ResponseBody {
         idle: Duration,
         deadlines: Rc<Deadlines>,
     ) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), idle, deadline: None, deadlines };
-        body.release_if_whole();
-        body
+        Self { incoming, lease: Some(lease), idle, deadline: None, deadlines }
     }
 
     /// The connection may serve another request as soon as nothing of this body is left on it.
-    fn release_if_whole(&mut self) {
+    pub(super) fn release_if_whole(&mut self) {
         if self.incoming.is_end_stream()
             && let Some(lease) = self.lease.take()
         {

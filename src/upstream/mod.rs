@@ -10,10 +10,11 @@ mod upgrade;
 use http::{Request, Response};
 
 pub use body::{BodyFault, FaultCell, RequestBody, ResponseBody};
-pub use pool::{Load, Pool};
+pub use pool::{Load, Place, Pool};
 pub use upgrade::{Tunnel, tunnel};
 
 use crate::access::Permit;
+use crate::message::reject::Rejection;
 
 /// The only thing that is ever sent to an upstream. Nobody makes one without a [`Permit`].
 #[derive(Debug)]
@@ -30,6 +31,22 @@ impl Outbound {
 
 /// An upstream's answer; its connection goes back to the pool when the body has ended.
 pub type Inbound = Response<ResponseBody>;
+
+impl From<UpstreamError> for Rejection {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Full => Self::UpstreamBusy,
+            UpstreamError::ConnectTimeout | UpstreamError::FirstByteTimeout => {
+                Self::UpstreamTimeout
+            }
+            error @ UpstreamError::Connect(_) => Self::UpstreamUnavailable(error.into()),
+            error @ UpstreamError::Broken(_) => Self::UpstreamInvalid(error.into()),
+            UpstreamError::RequestBody(BodyFault::TooLarge) => Self::PayloadTooLarge,
+            UpstreamError::RequestBody(BodyFault::Stalled) => Self::RequestTimeout,
+            error @ UpstreamError::RequestBody(BodyFault::Broken) => Self::BodyBroken(error.into()),
+        }
+    }
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

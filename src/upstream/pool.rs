@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::StatusCode;
 use hyper::client::conn::http1::SendRequest;
 
 use super::body::{RequestBody, ResponseBody};
@@ -13,6 +14,7 @@ use super::{FaultCell, Inbound, Outbound, UpstreamError, connect};
 use crate::clock::Stopwatch;
 use crate::config::{Server, Upstream};
 use crate::deadline::{Deadlines, Elapsed};
+use crate::observe::CoreMetrics;
 
 /// How far down the stack a ready connection is looked for; deeper ones are colder, not readier.
 const LOOK_DEPTH: usize = 4;
@@ -38,8 +40,9 @@ pub struct Pool {
     /// The server that the next new connection goes to.
     turn: Cell<usize>,
     idle_max: usize,
-    connects: Cell<u64>,
-    reuses: Cell<u64>,
+    /// Our place in the config, for the counters.
+    index: usize,
+    metrics: Arc<CoreMetrics>,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,17 @@ struct Servers {
 struct Idle {
     sender: SendRequest<RequestBody>,
     since: Stopwatch,
+}
+
+/// Where a pool stands.
+#[derive(Debug)]
+pub struct Place {
+    /// The upstream's index in the config.
+    pub index: usize,
+    /// Cores that share the upstream's limits.
+    pub cores: usize,
+    /// The core's counters.
+    pub metrics: Arc<CoreMetrics>,
 }
 
 /// A connection on loan to one exchange.
@@ -76,25 +90,31 @@ impl Lease {
 
 /// One request under way; counted until dropped.
 #[derive(Debug)]
-struct Slot(Arc<Load>);
+struct Slot {
+    load: Arc<Load>,
+    index: usize,
+    metrics: Arc<CoreMetrics>,
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.load.0.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.upstream_end(self.index);
     }
 }
 
 impl Pool {
-    /// An empty pool of one of `cores` cores. `servers` are the upstream's own, or the address at
+    /// An empty pool. `servers` are the upstream's own, or the address at
     /// which the built-in demonstration listens.
     pub fn new(
         upstream: Arc<Upstream>,
         servers: Vec<Server>,
         load: Arc<Load>,
         deadlines: Rc<Deadlines>,
-        cores: usize,
+        place: Place,
     ) -> Rc<Self> {
-        let idle_max = upstream.pool_idle.div_ceil(cores.max(1)).div_ceil(servers.len().max(1));
+        let idle_max =
+            upstream.pool_idle.div_ceil(place.cores.max(1)).div_ceil(servers.len().max(1));
         let servers = servers
             .into_iter()
             .map(|address| Servers { address, idle: RefCell::default() })
@@ -106,19 +126,14 @@ impl Pool {
             servers,
             turn: Cell::new(0),
             idle_max,
-            connects: Cell::new(0),
-            reuses: Cell::new(0),
+            index: place.index,
+            metrics: place.metrics,
         })
     }
 
     /// Whose pool this is.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
-    }
-
-    /// New and reused connections since the last call.
-    pub fn take_counts(&self) -> (u64, u64) {
-        (self.connects.take(), self.reuses.take())
     }
 
     /// Closes what has been idle for too long. Called now and then, not per request.
@@ -157,9 +172,16 @@ impl Pool {
             match self.deadlines.limit(self.upstream.first_byte_timeout, answer).await {
                 Ok(Ok(response)) => {
                     let lease = Lease { sender, pool: Rc::clone(self), server, _slot: slot };
+                    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                     return Ok(response.map(|incoming| {
                         let deadlines = Rc::clone(&self.deadlines);
-                        ResponseBody::new(incoming, lease, self.upstream.idle_timeout, deadlines)
+                        let idle = self.upstream.idle_timeout;
+                        let mut body = ResponseBody::new(incoming, lease, idle, deadlines);
+                        // After a 101 the connection is HTTP's no more.
+                        if !switching {
+                            body.release_if_whole();
+                        }
+                        body
                     }));
                 }
                 Ok(Err(mut unsent)) => match unsent.take_message() {
@@ -174,7 +196,9 @@ impl Pool {
 
     fn slot(&self) -> Result<Slot, UpstreamError> {
         let before = self.load.0.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot(Arc::clone(&self.load));
+        self.metrics.upstream_begin(self.index);
+        let (load, metrics) = (Arc::clone(&self.load), Arc::clone(&self.metrics));
+        let slot = Slot { load, index: self.index, metrics };
         if before >= self.upstream.max_in_flight { Err(UpstreamError::Full) } else { Ok(slot) }
     }
 
@@ -192,7 +216,7 @@ impl Pool {
             if let Some(depth) = ready {
                 let place = idle.len().saturating_sub(depth + 1);
                 let found = idle.remove(place);
-                self.reuses.set(self.reuses.get() + 1);
+                self.metrics.upstream_reuse(self.index);
                 if count > 1 {
                     self.turn.set((index + 1) % count);
                 }
@@ -214,7 +238,7 @@ impl Pool {
             let connecting = connect::connect(&server.address);
             match self.deadlines.limit(self.upstream.connect_timeout, connecting).await {
                 Ok(Ok(sender)) => {
-                    self.connects.set(self.connects.get() + 1);
+                    self.metrics.upstream_connect(self.index);
                     return Ok((sender, index));
                 }
                 Ok(Err(error)) => failure = UpstreamError::Connect(error),

@@ -8,7 +8,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::Inbound;
+use super::ResponseBody;
 use crate::deadline::Deadlines;
 
 /// Bytes copied at a time and direction.
@@ -19,17 +19,18 @@ const CHUNK: usize = 16 * 1024;
 pub struct Tunnel {
     /// The client's end; ready once our own 101 has been sent, and never before.
     pub client: OnUpgrade,
-    /// The upstream's answer, status 101.
-    pub upstream: Inbound,
+    /// The upstream's end.
+    pub upstream: OnUpgrade,
+    /// The body of its 101, which holds the connection and counts as under way.
+    pub body: ResponseBody,
     /// Cut when neither end has sent anything for this long.
     pub idle: Duration,
 }
 
 /// Copies both ways until either end closes, is idle for too long, or `stop` is ready.
-pub async fn tunnel(mut tunnel: Tunnel, deadlines: Rc<Deadlines>, stop: impl Future<Output = ()>) {
-    let upstream = hyper::upgrade::on(&mut tunnel.upstream);
-    let lease = tunnel.upstream.into_body().into_lease();
-    let (Ok(client), Ok(upstream)) = (tunnel.client.await, upstream.await) else { return };
+pub async fn tunnel(tunnel: Tunnel, deadlines: Rc<Deadlines>, stop: impl Future<Output = ()>) {
+    let lease = tunnel.body.into_lease();
+    let (Ok(client), Ok(upstream)) = (tunnel.client.await, tunnel.upstream.await) else { return };
     let (client_in, client_out) = tokio::io::split(TokioIo::new(client));
     let (upstream_in, upstream_out) = tokio::io::split(TokioIo::new(upstream));
     let idle = tunnel.idle;

@@ -1,0 +1,164 @@
+//! The command line. The only room that prints. Tables for people, `--json` for programs; what went
+//! wrong goes to standard error, with an exit code that scripts can tell apart.
+
+mod output;
+mod run;
+mod sessions;
+mod users;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, ConfigError};
+use crate::gateway;
+use crate::session::{BadName, HashError, Unfit, login_key};
+use crate::store::rows::User;
+use crate::store::{self, Store, StoreError};
+
+/// A session-based auth gateway and TLS-terminating reverse proxy.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport", version, max_term_width = 100)]
+struct Arguments {
+    /// The config file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "SALLYPORT_CONFIG",
+        default_value = "gateway.toml"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gateway. This is what happens without a command, too.
+    Run,
+    /// Reads the config and says everything that is wrong with it, without starting anything.
+    Check,
+    /// Accounts.
+    #[command(subcommand)]
+    User(users::UserCommand),
+    /// Logins.
+    #[command(subcommand)]
+    Session(sessions::SessionCommand),
+}
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy, Args)]
+struct Shown {
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What went wrong, and the exit code that says of what kind it was.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The config is wrong: 78, `EX_CONFIG` of sysexits.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The gateway cannot start: 69, `EX_UNAVAILABLE`, but for what the config caused.
+    #[error(transparent)]
+    Start(#[from] gateway::StartError),
+    /// The store did not do it: 69.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A name that no account can have: 65, `EX_DATAERR`.
+    #[error("the name cannot be used: {0}")]
+    Name(#[from] BadName),
+    /// A password that is too short or too long: 65.
+    #[error("the password cannot be used: {0}")]
+    Password(#[from] Unfit),
+    /// 70, `EX_SOFTWARE`.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// 70.
+    #[error(transparent)]
+    NoRandomness(#[from] crate::secret::NoRandomness),
+    /// The terminal, a pipe or a thread: 74, `EX_IOERR`.
+    #[error("{what}: {source}")]
+    Io { what: &'static str, source: std::io::Error },
+    /// Nothing of that name: 1.
+    #[error("{0}")]
+    NotFound(String),
+    /// What was asked for makes no sense: 64, `EX_USAGE`.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 78,
+            Self::Start(gateway::StartError::Tls(_) | gateway::StartError::Log(_)) => 78,
+            Self::Start(_) | Self::Store(StoreError::Unavailable(_)) => 69,
+            Self::Store(_) | Self::NotFound(_) => 1,
+            Self::Name(_) | Self::Password(_) => 65,
+            Self::Hash(_) | Self::NoRandomness(_) => 70,
+            Self::Io { .. } => 74,
+            Self::Usage(_) => 64,
+        }
+    }
+}
+
+/// Does what the arguments say; the exit code tells how it went.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match obey(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn obey(arguments: Arguments) -> Result<(), Failure> {
+    let path = arguments.config;
+    match arguments.command.unwrap_or(Command::Run) {
+        Command::Run => run::run(Config::load(&path)?),
+        Command::Check => run::check(&path),
+        Command::User(command) => Desk::open(&path)?.users(command),
+        Command::Session(command) => Desk::open(&path)?.sessions(command),
+    }
+}
+
+/// The store, opened for a command beside a gateway that may be running.
+struct Desk {
+    config: Config,
+    store: Arc<dyn Store>,
+    room: tokio::runtime::Runtime,
+    now: Timestamp,
+}
+
+impl Desk {
+    fn open(path: &std::path::Path) -> Result<Self, Failure> {
+        let config = Config::load(path)?;
+        let room = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|source| Failure::Io { what: "a runtime could not be made", source })?;
+        let store = room.block_on(store::open(&config.store))?;
+        Ok(Self { config, store, room, now: Clock::system().now() })
+    }
+
+    /// The account with this name, or a failure that says so.
+    fn user(&self, name: &str) -> Result<User, Failure> {
+        let key = login_key(name, self.config.login.case)?;
+        let found = self.room.block_on(self.store.user_by_login(&key))?;
+        found.ok_or_else(|| Failure::NotFound(format!("there is no user {name:?}")))
+    }
+
+    /// Until when what is revoked now must be remembered.
+    fn revoked_until(&self) -> Timestamp {
+        crate::session::revoked_until(&self.config.session, self.now)
+    }
+}

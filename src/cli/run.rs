@@ -1,0 +1,85 @@
+//! `run` and `check`.
+
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, output};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::gateway::{Addresses, Gateway};
+use crate::observe;
+
+pub(super) fn run(config: Config) -> Result<(), Failure> {
+    observe::start_logging(&config.log).map_err(crate::gateway::StartError::from)?;
+    for warning in &config.warnings {
+        tracing::warn!(key = %warning.key, "{warning}");
+    }
+    let site = config.listen.public_url.ascii();
+    let base = config.login.base.clone();
+    let gateway = Gateway::start(config, Clock::system())?;
+    let room = gateway.room().clone();
+    // Before anything is said: who starts us may send the signal as soon as they have read it.
+    let (mut term, mut int) = room.block_on(async { signals() })?;
+    let has_users = room.block_on(gateway.store().has_users())?;
+    greet(gateway.addresses(), &site, &base, has_users);
+    gateway.run(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    });
+    Ok(())
+}
+
+fn signals() -> Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal), Failure> {
+    let failed = |source| Failure::Io { what: "signals cannot be waited for", source };
+    let term = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok((term, signal(SignalKind::interrupt()).map_err(failed)?))
+}
+
+/// Where to go, and how to get in.
+fn greet(addresses: &Addresses, site: &str, base: &str, has_users: bool) {
+    let listed = [
+        ("https", addresses.https),
+        ("http, leads to https", addresses.http),
+        ("http without TLS, for development on this machine only", addresses.dev_http),
+        ("admin: /healthz /readyz /metrics", addresses.admin),
+    ];
+    output::note("sallyport is ready");
+    for (what, address) in listed {
+        if let Some(address) = address {
+            output::note(format_args!("  {address}  {what}"));
+        }
+    }
+    match (addresses.https, addresses.dev_http) {
+        (None, Some(address)) => output::note(format_args!("  open     http://{address}/")),
+        _ => output::note(format_args!("  open     {site}/")),
+    }
+    output::note(format_args!("  log in   at {base}/login"));
+    if !has_users {
+        output::note(
+            "  nobody has an account yet; make the first one in another terminal:\n    \
+             sallyport user add NAME --permission admin",
+        );
+    }
+}
+
+pub(super) fn check(path: &Path) -> Result<(), Failure> {
+    let config = Config::load(path)?;
+    for warning in &config.warnings {
+        output::note(format_args!("warning: {}", warning.in_file(path)));
+    }
+    let count = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    };
+    output::say(format_args!(
+        "{}: {}, {}, {}",
+        path.display(),
+        count(config.routes.len(), "route"),
+        count(config.upstreams.len(), "upstream"),
+        count(config.warnings.len(), "warning"),
+    ));
+    Ok(())
+}

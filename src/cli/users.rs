@@ -1,0 +1,320 @@
+//! `user add|list|show|password|grant|revoke|disable|enable|remove`.
+
+use std::io::{IsTerminal, Read};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use zeroize::Zeroize;
+
+use super::{Desk, Failure, Shown, output};
+use crate::id::UserId;
+use crate::secret::{PasswordHash, Secret};
+use crate::session::{Recipe, login_key};
+use crate::store::rows::{User, UserChange};
+
+/// Accounts shown by one query.
+const PAGE: u32 = 500;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Makes an account. Asks for its password.
+    Add {
+        /// The login name.
+        name: String,
+        #[command(flatten)]
+        password: PasswordSource,
+        /// A role to give it. May come several times.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// A permission to give it. May come several times.
+        #[arg(long = "permission", value_name = "PERMISSION")]
+        permissions: Vec<String>,
+        /// A name for display.
+        #[arg(long)]
+        display_name: Option<String>,
+        /// An email address, for headers; nothing is sent to it.
+        #[arg(long)]
+        email: Option<String>,
+    },
+    /// Lists all accounts.
+    List {
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Shows one account.
+    Show {
+        /// The login name.
+        name: String,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Sets a new password and ends the account's sessions.
+    Password {
+        /// The login name.
+        name: String,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Gives roles and permissions. They hold from the next refresh on.
+    Grant {
+        /// The login name.
+        name: String,
+        #[command(flatten)]
+        rights: Rights,
+    },
+    /// Takes roles and permissions. They are gone with the next refresh at the latest.
+    Revoke {
+        /// The login name.
+        name: String,
+        #[command(flatten)]
+        rights: Rights,
+    },
+    /// Ends the account's sessions and lets nobody log in to it.
+    Disable {
+        /// The login name.
+        name: String,
+    },
+    /// Lets an account log in again. What has ended stays ended.
+    Enable {
+        /// The login name.
+        name: String,
+    },
+    /// Removes an account for good, and ends its sessions.
+    Remove {
+        /// The login name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct PasswordSource {
+    /// Reads the password from standard input, up to the first line's end, instead of asking.
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Rights {
+    /// A role. May come several times.
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<String>,
+    /// A permission. May come several times.
+    #[arg(long = "permission", value_name = "PERMISSION")]
+    permissions: Vec<String>,
+}
+
+impl Desk {
+    pub(super) fn users(&self, command: UserCommand) -> Result<(), Failure> {
+        match command {
+            UserCommand::Add { name, password, roles, permissions, display_name, email } => {
+                let new = New { name, roles, permissions, display_name, email };
+                self.add(new, password)
+            }
+            UserCommand::List { shown } => self.list(shown),
+            UserCommand::Show { name, shown } => {
+                self.show(&self.user(&name)?, shown);
+                Ok(())
+            }
+            UserCommand::Password { name, password } => {
+                let user = self.user(&name)?;
+                let hash = self.new_password(password)?;
+                let change = UserChange { password: Some(hash), ..UserChange::default() };
+                self.change(&user, &change, "has a new password; their sessions have ended")
+            }
+            UserCommand::Grant { name, rights } => {
+                let Rights { roles, permissions } = checked(rights)?;
+                let change = UserChange {
+                    grant_roles: roles,
+                    grant_permissions: permissions,
+                    ..UserChange::default()
+                };
+                self.change(&self.user(&name)?, &change, "was given what was asked")
+            }
+            UserCommand::Revoke { name, rights } => {
+                let change = UserChange {
+                    revoke_roles: rights.roles,
+                    revoke_permissions: rights.permissions,
+                    ..UserChange::default()
+                };
+                self.change(&self.user(&name)?, &change, "has lost what was asked")
+            }
+            UserCommand::Disable { name } => {
+                let change = UserChange { disabled: Some(true), ..UserChange::default() };
+                self.change(&self.user(&name)?, &change, "is disabled; their sessions have ended")
+            }
+            UserCommand::Enable { name } => {
+                let change = UserChange { disabled: Some(false), ..UserChange::default() };
+                self.change(&self.user(&name)?, &change, "is enabled")
+            }
+            UserCommand::Remove { name } => {
+                let user = self.user(&name)?;
+                let until = self.revoked_until();
+                self.room.block_on(self.store.remove_user(user.id, self.now, until))?;
+                output::say(format_args!("{} is removed", user.login));
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&self, new: New, password: PasswordSource) -> Result<(), Failure> {
+        let login_key = login_key(&new.name, self.config.login.case)?;
+        let rights = checked(Rights { roles: new.roles, permissions: new.permissions })?;
+        if self.room.block_on(self.store.user_by_login(&login_key))?.is_some() {
+            // Before a password is asked for in vain.
+            return Err(crate::store::StoreError::NameTaken.into());
+        }
+        let user = User {
+            id: UserId::generate(self.now)?,
+            login: new.name,
+            login_key,
+            name: new.display_name,
+            email: new.email,
+            roles: sorted(rights.roles),
+            permissions: sorted(rights.permissions),
+            password: Some(self.new_password(password)?),
+            disabled: false,
+            created_at: self.now,
+        };
+        self.room.block_on(self.store.add_user(&user))?;
+        output::say(format_args!("{} can log in now", user.login));
+        Ok(())
+    }
+
+    fn change(&self, user: &User, change: &UserChange, done: &str) -> Result<(), Failure> {
+        let until = self.revoked_until();
+        self.room.block_on(self.store.change_user(user.id, change, None, self.now, until))?;
+        output::say(format_args!("{} {done}", user.login));
+        Ok(())
+    }
+
+    fn list(&self, shown: Shown) -> Result<(), Failure> {
+        let mut all: Vec<User> = Vec::new();
+        loop {
+            let after = all.last().map(|user| user.login_key.as_str());
+            let page = self.room.block_on(self.store.users(after, PAGE))?;
+            let last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+            all.extend(page);
+            if last {
+                break;
+            }
+        }
+        if shown.json {
+            output::json(&all.iter().map(as_json).collect());
+        } else {
+            let rows: Vec<[String; 5]> = all
+                .iter()
+                .map(|user| {
+                    [
+                        user.login.clone(),
+                        user.roles.join(","),
+                        user.permissions.join(","),
+                        status(user).to_owned(),
+                        output::moment(user.created_at),
+                    ]
+                })
+                .collect();
+            output::table(["NAME", "ROLES", "PERMISSIONS", "STATUS", "SINCE"], &rows);
+        }
+        Ok(())
+    }
+
+    fn show(&self, user: &User, shown: Shown) {
+        if shown.json {
+            return output::json(&as_json(user));
+        }
+        let rows = [
+            ("name", user.login.clone()),
+            ("id", user.id.to_string()),
+            ("display name", user.name.clone().unwrap_or_default()),
+            ("email", user.email.clone().unwrap_or_default()),
+            ("roles", user.roles.join(",")),
+            ("permissions", user.permissions.join(",")),
+            ("status", status(user).to_owned()),
+            ("since", output::moment(user.created_at)),
+        ];
+        output::table(["FIELD", "VALUE"], &rows.map(|(name, value)| [name.to_owned(), value]));
+    }
+
+    fn new_password(&self, source: PasswordSource) -> Result<PasswordHash, Failure> {
+        let recipe = Recipe::new(&self.config.password)?;
+        let secret = match source.password_stdin {
+            true => from_stdin(self.config.password.max_length)?,
+            false => from_prompt()?,
+        };
+        recipe.fits(&secret)?;
+        Ok(recipe.hash(&secret)?)
+    }
+}
+
+/// What `user add` was told.
+struct New {
+    name: String,
+    roles: Vec<String>,
+    permissions: Vec<String>,
+    display_name: Option<String>,
+    email: Option<String>,
+}
+
+fn from_stdin(max_bytes: usize) -> Result<Secret<String>, Failure> {
+    let failed = |source| Failure::Io { what: "the password could not be read", source };
+    // One byte more than allowed is enough to see that it is too long; and a line's end.
+    let most = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(3);
+    let mut text = String::new();
+    std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(failed)?;
+    let first = text.split('\n').next().unwrap_or_default();
+    let secret = Secret::new(first.strip_suffix('\r').unwrap_or(first).to_owned());
+    text.zeroize();
+    Ok(secret)
+}
+
+fn from_prompt() -> Result<Secret<String>, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let text = "there is no terminal to ask at; pass the password with --password-stdin";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let failed = |source| Failure::Io { what: "the password could not be asked for", source };
+    let first = Secret::new(rpassword::prompt_password("Password: ").map_err(failed)?);
+    let again = Secret::new(rpassword::prompt_password("Once more: ").map_err(failed)?);
+    if first != again {
+        return Err(Failure::Usage("the two passwords differ".to_owned()));
+    }
+    Ok(first)
+}
+
+/// Roles and permissions travel in header fields joined by commas, so they hold none.
+fn checked(rights: Rights) -> Result<Rights, Failure> {
+    let fine = |c: char| c.is_ascii_graphic() && c != ',';
+    for right in rights.roles.iter().chain(&rights.permissions) {
+        if right.is_empty() || right.len() > 64 || !right.chars().all(fine) {
+            return Err(Failure::Usage(format!(
+                "{right:?} cannot be a role or a permission: 1 to 64 printable ASCII characters, \
+                 no blanks, no commas"
+            )));
+        }
+    }
+    Ok(rights)
+}
+
+fn sorted(mut list: Vec<String>) -> Vec<String> {
+    list.sort();
+    list.dedup();
+    list
+}
+
+fn status(user: &User) -> &'static str {
+    if user.disabled { "disabled" } else { "active" }
+}
+
+fn as_json(user: &User) -> serde_json::Value {
+    json!({
+        "id": user.id.to_string(),
+        "name": user.login,
+        "display_name": user.name,
+        "email": user.email,
+        "roles": user.roles,
+        "permissions": user.permissions,
+        "status": status(user),
+        "created_at": output::moment(user.created_at),
+    })
+}

@@ -1,0 +1,345 @@
+//! The composition root: a [`Config`] becomes a [`Gateway`], which runs until it is told to stop.
+//! No part looks anything up: all that it needs is handed to it here.
+
+mod admin;
+mod core;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use self::core::{Core, Outline};
+use crate::clock::Clock;
+use crate::config::{Config, Server, Servers, Tls};
+use crate::endpoints::Endpoints;
+use crate::endpoints::pages::{PageError, PageSettings, Pages};
+use crate::journey::route::RouteTable;
+use crate::journey::{self, Shared};
+use crate::listen::certificate::{self, CertificateError};
+use crate::listen::{Acceptor, Door, Kind, TlsError, tls_config};
+use crate::message::fields::Firewall;
+use crate::observe::{AccessWriter, Names, ObserveError, Registry};
+use crate::session::{self, Sessions, Settings};
+use crate::store::{self, StoreError};
+use crate::upstream::{Load, demo};
+
+/// Threads for the store and for what else must not hold up a core.
+const ROOM_THREADS: usize = 2;
+
+/// Why the gateway cannot start, in the operator's words.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address that cannot be listened on.
+    #[error("listen.{key}: {address} cannot be listened on: {source}{}", hint(source))]
+    Bind {
+        /// The key of the config.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The certificate is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The development certificate could not be made.
+    #[error("tls: {0}")]
+    Certificate(#[from] CertificateError),
+    /// The store is of no use.
+    #[error("store.url: {0}")]
+    Store(#[from] StoreError),
+    /// Nobody could be signed in.
+    #[error("{0}")]
+    Sessions(#[from] session::StartError),
+    /// The access log could not be opened.
+    #[error("log.access: {0}")]
+    Log(#[from] ObserveError),
+    /// A page could not be made ready.
+    #[error("pages: {0}")]
+    Pages(#[from] PageError),
+    /// The system denied a thread, a runtime or randomness.
+    #[error("the system denied {what}: {source}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            " (another program, or another copy of this one, listens there)"
+        }
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need a right that this user lacks)",
+        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has this address)",
+        _ => "",
+    }
+}
+
+/// Where a running gateway listens.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// The TLS listener.
+    pub https: Option<SocketAddr>,
+    /// The redirecting listener.
+    pub http: Option<SocketAddr>,
+    /// Health and metrics.
+    pub admin: Option<SocketAddr>,
+    /// The plain development listener.
+    pub dev_http: Option<SocketAddr>,
+}
+
+/// A gateway that listens and serves.
+pub struct Gateway {
+    addresses: Addresses,
+    sessions: Arc<Sessions>,
+    store: Arc<dyn store::Store>,
+    room: Runtime,
+    stop: watch::Sender<Phase>,
+    drain: watch::Sender<bool>,
+    cores: Vec<Core>,
+    access: Option<Arc<AccessWriter>>,
+    drain_timeout: Duration,
+}
+
+/// What the gateway is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Draining,
+}
+
+impl Gateway {
+    /// Builds all parts in the order in which they need each other, binds every address, and
+    /// serves. What `clock` says is the time.
+    ///
+    /// # Errors
+    /// The first thing that is in the way.
+    pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let room = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(ROOM_THREADS)
+            .thread_name("room")
+            .enable_all()
+            .build()
+            .map_err(|source| StartError::System { what: "a runtime", source })?;
+        // Addresses first: a second copy must fail before it touches anything.
+        let doors = room.block_on(async { Doors::bind(&config) })?;
+        let tls = match config.listen.https {
+            Some(_) => Some(tls(&config.tls, &clock)?),
+            None => None,
+        };
+        let store = room.block_on(store::open(&config.store))?;
+        let sessions = room.block_on(Sessions::start(session::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            room: room.handle().clone(),
+            settings: Settings::of(&config),
+        }))?;
+        let access = AccessWriter::open(&config.log)?.map(Arc::new);
+        let pages = Pages::new(PageSettings {
+            base: config.login.base.clone(),
+            site_name: config.login.site_name.clone(),
+            identifier_field: config.login.identifier_field.clone(),
+            secret_field: config.login.secret_field.clone(),
+            ..PageSettings::default()
+        })?;
+        let servers = room.block_on(servers(&config))?;
+        let cores = config.listen.cores.get();
+        let routes: Vec<String> = config.routes.iter().map(|one| one.name.clone()).collect();
+        let upstreams: Vec<String> = config.upstreams.iter().map(|one| one.name.clone()).collect();
+        let names = Names { routes: &routes, upstreams: &upstreams, rejections: journey::OUTCOMES };
+        let registry = Registry::new(names, cores);
+        let shared = Arc::new(Shared {
+            routes: RouteTable::new(config.routes.clone()),
+            firewalls: config.upstreams.iter().map(|one| Firewall::new(one)).collect(),
+            endpoints: Endpoints::new(Arc::clone(&config), Arc::clone(&sessions), pages),
+            sessions: Arc::clone(&sessions),
+            clock,
+            config: Arc::clone(&config),
+        });
+        let loads: Vec<Arc<Load>> = config.upstreams.iter().map(|_| Arc::default()).collect();
+        let (acceptor, queues) = Acceptor::new(cores, &config.limits, Arc::clone(&registry));
+        let (stop, phase) = watch::channel(Phase::Running);
+        let (drain, draining) = watch::channel(false);
+        let mut running = Vec::with_capacity(cores);
+        for (index, sockets) in queues.into_iter().enumerate() {
+            let Some(metrics) = registry.core(index) else { break };
+            let outline = Outline {
+                index,
+                shared: Arc::clone(&shared),
+                servers: servers.clone(),
+                loads: loads.clone(),
+                tls: tls.clone(),
+                metrics,
+                lines: access.as_ref().map(|access| access.core_buffer()),
+                sockets,
+                draining: draining.clone(),
+            };
+            running.push(Core::start(outline)?);
+        }
+        let mut addresses = doors.addresses;
+        let admin = admin::Admin {
+            registry,
+            sessions: Arc::clone(&sessions),
+            phase: phase.clone(),
+            lines: access.clone(),
+        };
+        if let Some(door) = doors.admin {
+            addresses.admin = door.local_addr().ok();
+            room.spawn(admin::serve(door, Arc::new(admin), phase.clone()));
+        }
+        if let Some(door) = doors.http {
+            addresses.http = door.local_addr().ok();
+            let target = config.listen.public_url.clone();
+            room.spawn(admin::redirect(door, target, phase.clone()));
+        }
+        room.spawn(acceptor.run(doors.gates, draining));
+        Ok(Self {
+            addresses,
+            sessions,
+            store,
+            room,
+            stop,
+            drain,
+            cores: running,
+            access,
+            drain_timeout: config.listen.drain_timeout,
+        })
+    }
+
+    /// Where it listens, with the real ports.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The rules of signing in, as the running gateway uses them.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// The store, as the running gateway uses it.
+    pub fn store(&self) -> &Arc<dyn store::Store> {
+        &self.store
+    }
+
+    /// The runtime on which the store is spoken to.
+    pub fn room(&self) -> &tokio::runtime::Handle {
+        self.room.handle()
+    }
+
+    /// Runs until `until` is ready, then drains: accepts no more, lets requests finish until
+    /// `listen.drain_timeout`, and returns.
+    pub fn run(self, until: impl Future<Output = ()>) {
+        self.room.block_on(until);
+        self.stop();
+    }
+
+    /// Drains and ends.
+    pub fn stop(self) {
+        tracing::info!("stopping: no more connections, requests under way may finish");
+        self.stop.send_replace(Phase::Draining);
+        self.drain.send_replace(true);
+        let limit = self.drain_timeout;
+        let mut late = 0_usize;
+        let cores = self.cores;
+        self.room.block_on(async {
+            let all = async {
+                for core in &cores {
+                    core.finished().await;
+                }
+            };
+            if tokio::time::timeout(limit, all).await.is_err() {
+                late = cores.iter().filter(|core| !core.is_finished()).count();
+            }
+        });
+        if late > 0 {
+            tracing::warn!(cores = late, "drain_timeout has passed; the rest is cut off");
+        }
+        for core in cores {
+            core.join();
+        }
+        drop(self.sessions);
+        if let Some(access) = self.access {
+            access.finish();
+        }
+        self.room.shutdown_timeout(Duration::from_secs(2));
+        tracing::info!("stopped");
+    }
+}
+
+/// Bound addresses.
+struct Doors {
+    gates: Vec<Door>,
+    admin: Option<tokio::net::TcpListener>,
+    http: Option<tokio::net::TcpListener>,
+    addresses: Addresses,
+}
+
+impl Doors {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let listen = &config.listen;
+        let mut doors =
+            Self { gates: Vec::new(), admin: None, http: None, addresses: Addresses::default() };
+        let gate = |key, address: Option<SocketAddr>, kind| -> Result<_, StartError> {
+            let Some(address) = address else { return Ok(None) };
+            let bound = Door::bind(address, kind).and_then(|door| Ok((door.address()?, door)));
+            let bound = bound.map_err(|source| StartError::Bind { key, address, source })?;
+            Ok(Some(bound))
+        };
+        if let Some((address, door)) = gate("https", listen.https, Kind::Tls)? {
+            doors.addresses.https = Some(address);
+            doors.gates.push(door);
+        }
+        if let Some((address, door)) = gate("dev_http", listen.dev_http, Kind::Plain)? {
+            doors.addresses.dev_http = Some(address);
+            doors.gates.push(door);
+        }
+        let plain = |key, address: Option<SocketAddr>| -> Result<_, StartError> {
+            let Some(address) = address else { return Ok(None) };
+            let bound = crate::listen::bind(address);
+            bound.map(Some).map_err(|source| StartError::Bind { key, address, source })
+        };
+        doors.admin = plain("admin", listen.admin)?;
+        doors.http = plain("http", listen.http)?;
+        Ok(doors)
+    }
+}
+
+fn tls(settings: &Tls, clock: &Clock) -> Result<Arc<rustls::ServerConfig>, StartError> {
+    match settings {
+        Tls::Files { certificate, key } => Ok(tls_config(certificate, key)?),
+        Tls::Development { folder } => {
+            let files = certificate::development(folder, clock.now())?;
+            if files.made {
+                tracing::info!(
+                    certificate = %files.certificate.display(),
+                    "made a development certificate for localhost"
+                );
+            }
+            Ok(tls_config(&files.certificate, &files.key)?)
+        }
+    }
+}
+
+/// The servers of each upstream, and of the demonstration if it is one.
+async fn servers(config: &Config) -> Result<Vec<Vec<Server>>, StartError> {
+    let mut all = Vec::with_capacity(config.upstreams.len());
+    for upstream in &config.upstreams {
+        all.push(match &upstream.servers {
+            Servers::Http(servers) => servers.clone(),
+            Servers::Demo => {
+                let denied = |source| StartError::System { what: "a loopback port", source };
+                let address = demo::start().await.map_err(denied)?;
+                vec![Server { host: address.ip().to_string(), port: address.port() }]
+            }
+        });
+    }
+    Ok(all)
+}

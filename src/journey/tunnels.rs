@@ -1,0 +1,107 @@
+//! The open streams of one core that are not HTTP any more, so that an ended session ends them too.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::access::Identity;
+use crate::token::RevokedSet;
+
+/// The tunnels of one core.
+#[derive(Debug, Default)]
+pub(super) struct Tunnels {
+    open: RefCell<Vec<Weak<Tunnel>>>,
+    /// The version of the revocations that all of them were last checked against.
+    checked: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct Tunnel {
+    identity: Arc<Identity>,
+    end: Notify,
+}
+
+impl Tunnels {
+    /// Enters a tunnel of `identity`, or of nobody. The future is ready when it must end; the entry
+    /// goes with the future.
+    pub(super) fn open(
+        &self,
+        identity: Option<&Arc<Identity>>,
+    ) -> impl Future<Output = ()> + use<> {
+        let tunnel = identity.map(|identity| {
+            let identity = Arc::clone(identity);
+            let tunnel = Rc::new(Tunnel { identity, end: Notify::new() });
+            self.open.borrow_mut().push(Rc::downgrade(&tunnel));
+            tunnel
+        });
+        async move {
+            match tunnel {
+                Some(tunnel) => tunnel.end.notified().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Ends those whose caller is refused by now. Called on every tick; looks only when something
+    /// was revoked since.
+    pub(super) fn end_revoked(&self, revoked: &RevokedSet) {
+        let version = revoked.version();
+        if self.checked.replace(version) == version {
+            return;
+        }
+        self.open.borrow_mut().retain(|tunnel| {
+            let Some(tunnel) = tunnel.upgrade() else { return false };
+            let Identity { session, token, user, issued_at, .. } = &*tunnel.identity;
+            let over = revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at);
+            if over {
+                tunnel.end.notify_one();
+            }
+            !over
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::id::{Revoked, SessionId, TokenId};
+
+    #[test]
+    fn a_revoked_session_ends_its_tunnels_and_no_others() {
+        let identity = |byte: u8| {
+            Arc::new(Identity {
+                subject: String::new(),
+                user: None,
+                login: String::new(),
+                name: None,
+                email: None,
+                roles: Vec::new(),
+                permissions: Vec::new(),
+                session: Some(SessionId::from_bytes([byte; 16])),
+                generation: 0,
+                token: TokenId::from_bytes([byte; 16]),
+                issued_at: Timestamp::EPOCH,
+                expires_at: Timestamp::from_secs(60),
+                auth_time: Timestamp::EPOCH,
+            })
+        };
+        let (tunnels, revoked) = (Tunnels::default(), RevokedSet::new());
+        let mut one = Box::pin(tunnels.open(Some(&identity(1))));
+        let mut two = Box::pin(tunnels.open(Some(&identity(2))));
+        let mut cx = Context::from_waker(Waker::noop());
+        revoked.add(Revoked::Session(SessionId::from_bytes([1; 16])), Timestamp::from_secs(60));
+        tunnels.end_revoked(&revoked);
+        assert_eq!(one.as_mut().poll(&mut cx), Poll::Ready(()));
+        assert_eq!(two.as_mut().poll(&mut cx), Poll::Pending);
+        drop(two);
+        revoked.add(Revoked::Session(SessionId::from_bytes([3; 16])), Timestamp::from_secs(60));
+        tunnels.end_revoked(&revoked);
+        assert!(tunnels.open.borrow().is_empty(), "a tunnel that has ended is forgotten");
+    }
+}

@@ -1,0 +1,173 @@
+//! What goes on without being asked: hearing of revocations, reporting sights, rotating keys,
+//! sweeping.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::cause;
+use super::keys::{self, Keys};
+use super::limits::Limits;
+use super::stats::Stats;
+use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::id::SessionId;
+use crate::store::{Store, StoreError};
+use crate::token::RevokedSet;
+
+/// When revocations were last read.
+pub(super) struct Pulse(Mutex<Stopwatch>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Mutex::new(Stopwatch::start()))
+    }
+}
+
+impl Pulse {
+    /// The time since they were.
+    pub(super) fn silence(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopwatch::start();
+    }
+}
+
+/// Follows what other processes and replicas revoke, from the sequence `last` on, for ever.
+pub(super) async fn follow(
+    store: Arc<dyn Store>,
+    revoked: Arc<RevokedSet>,
+    pulse: Arc<Pulse>,
+    clock: Clock,
+    mut last: i64,
+) {
+    let mut failing = false;
+    for round in 1_u32.. {
+        // Everything from time to time: a store that was restored counts from lower numbers on.
+        let after = if round % ROUNDS_PER_FULL_READ == 0 { 0 } else { last - OVERLAP };
+        let read = match store.changed(LOOK_EVERY).await {
+            Ok(()) => read_revocations(&*store, &revoked, &pulse, after, clock.now()).await,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(highest) if after == 0 => last = highest,
+            Ok(highest) => last = last.max(highest),
+            Err(error) => {
+                if !failing {
+                    tracing::error!(error = %cause(&error), "revocations cannot be read");
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        }
+        failing = pulse.silence() > SILENCE_MAX;
+    }
+}
+
+/// Applies the store's revocations with a sequence above `after`; the highest sequence there was,
+/// or `after`. To apply one twice is harmless.
+pub(super) async fn read_revocations(
+    store: &dyn Store,
+    revoked: &RevokedSet,
+    pulse: &Pulse,
+    after: i64,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    let entries = store.revocations(after, now).await?;
+    let mut last = after;
+    for entry in entries {
+        revoked.add(entry.subject, entry.expires_at);
+        last = last.max(entry.sequence);
+    }
+    pulse.beat();
+    Ok(last)
+}
+
+/// Tells the store which generations were seen, until nobody is left to see any. The first goes
+/// out at once, and what comes in meanwhile goes out together.
+pub(super) async fn report(
+    store: Arc<dyn Store>,
+    mut sights: mpsc::Receiver<(SessionId, u64)>,
+    stats: Arc<Stats>,
+) {
+    let mut heard = Vec::new();
+    while sights.recv_many(&mut heard, SIGHTS_MAX).await > 0 {
+        let mut highest = HashMap::new();
+        for (session, generation) in heard.drain(..) {
+            let known = highest.entry(session).or_insert(generation);
+            *known = generation.max(*known);
+        }
+        let batch: Vec<_> = highest.into_iter().collect();
+        if let Err(error) = store.seen(&batch).await {
+            stats.count_lost_sights(batch.len());
+            tracing::debug!(error = %cause(&error), "sights were lost");
+        }
+        sleep(GATHER_FOR).await;
+    }
+}
+
+/// Makes, learns and drops keys in time, for ever.
+pub(super) async fn rotate_keys(keys: Arc<Keys>, clock: Clock) {
+    let mut ticks = interval(keys::LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = keys.rotate(clock.now()).await {
+            tracing::warn!(error = %cause(&error), "the signing keys could not be brought up to date");
+        }
+    }
+}
+
+/// Forgets what nobody needs any more, for ever.
+pub(super) async fn sweep(
+    store: Arc<dyn Store>,
+    revoked: Arc<RevokedSet>,
+    limits: Arc<Limits>,
+    clock: Clock,
+) {
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = clock.now();
+        revoked.sweep(now);
+        limits.sweep();
+        loop {
+            match store.sweep(now, now.minus(KEEP_ENDED)).await {
+                // Others get their turn at the store between two batches.
+                Ok(true) => sleep(GATHER_FOR).await,
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(error = %cause(&error), "the store could not be swept");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// First sights that may wait to be told; beyond it they are dropped.
+pub(super) const SIGHTS_MAX: usize = 4096;
+
+/// Without a word from the store for so long, we do not hear what others revoke.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// The longest time until a revocation of another process is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Sequence numbers read again each time, since they become visible out of order.
+const OVERLAP: i64 = 512;
+
+/// About a minute's worth of looks.
+const ROUNDS_PER_FULL_READ: u32 = 120;
+
+/// How long sights, and batches of a sweep, are apart.
+const GATHER_FOR: Duration = Duration::from_millis(100);
+
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a session is kept after its end, so that its user can be told how it ended.
+const KEEP_ENDED: Duration = Duration::from_secs(24 * 60 * 60);

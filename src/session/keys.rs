@@ -1,0 +1,184 @@
+//! The life of the signing keys: made on first start, kept in the store, rotated with overlap, and
+//! published to the cores as whole new rings.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::StartError;
+use crate::clock::Timestamp;
+use crate::config::KeySource;
+use crate::id::KeyId;
+use crate::secret::{self, NoRandomness, Secret};
+use crate::store::rows::KeyRow;
+use crate::store::{Store, StoreError};
+use crate::token::{KeyError, Keyring, MasterKey, Rules};
+
+/// The current ring and how it comes about.
+pub(super) struct Keys {
+    source: Source,
+    rules: Rules,
+    rotate_every: Duration,
+    /// The longest life of anything that a key signs.
+    outlive: Duration,
+    published: watch::Sender<Arc<Keyring>>,
+    /// The ids of the published ring's keys.
+    known: Mutex<BTreeSet<KeyId>>,
+    /// When somebody last asked for keys out of turn.
+    asked: Mutex<Timestamp>,
+}
+
+enum Source {
+    Store(Arc<dyn Store>),
+    /// The operator's own, who rotates it with a restart.
+    Fixed,
+}
+
+/// The keys could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RotationError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+impl Keys {
+    /// Loads the ring, and makes its first key when there is none. Two gateways that start on one
+    /// empty store agree on one key.
+    pub(super) async fn load(
+        source: &KeySource,
+        rules: Rules,
+        rotate_every: Duration,
+        outlive: Duration,
+        store: &Arc<dyn Store>,
+        now: Timestamp,
+    ) -> Result<Self, StartError> {
+        let (source, masters) = match source {
+            KeySource::Fixed(secret) => (Source::Fixed, vec![MasterKey::fixed(secret.clone())]),
+            KeySource::Store => {
+                let masters = stored(store.as_ref(), now).await?;
+                (Source::Store(store.clone()), masters)
+            }
+        };
+        let known = masters.iter().map(|master| master.id.clone()).collect();
+        let ring = Arc::new(Keyring::new(masters, rules.clone())?);
+        Ok(Self {
+            source,
+            rules,
+            rotate_every,
+            outlive,
+            published: watch::Sender::new(ring),
+            known: Mutex::new(known),
+            asked: Mutex::new(Timestamp::EPOCH),
+        })
+    }
+
+    /// The ring as of now.
+    pub(super) fn ring(&self) -> Arc<Keyring> {
+        self.published.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Keyring>> {
+        self.published.subscribe()
+    }
+
+    /// Whether keys may be read from the store out of turn: strangers can cause that with made-up
+    /// key ids, so once a second has to do.
+    pub(super) fn may_ask(&self, now: Timestamp) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let apart = now.since(*asked).max(asked.since(now));
+        let may = matches!(self.source, Source::Store(_)) && apart >= Duration::from_secs(1);
+        if may {
+            *asked = now;
+        }
+        may
+    }
+
+    /// Reads the store's keys and publishes them if they are others than before. Whether they were.
+    pub(super) async fn reload(&self) -> Result<bool, RotationError> {
+        let Source::Store(store) = &self.source else { return Ok(false) };
+        let rows = store.keys().await?;
+        self.publish(rows)
+    }
+
+    /// Makes the next key when the newest is old enough, drops those that nothing alive was signed
+    /// with, and publishes what others made.
+    pub(super) async fn rotate(&self, now: Timestamp) -> Result<(), RotationError> {
+        let Source::Store(store) = &self.source else { return Ok(()) };
+        let mut rows = store.keys().await?;
+        let newest = rows.iter().max_by_key(|row| row.created_at);
+        if let Some(newest) = newest
+            && now.since(newest.created_at) >= self.rotate_every
+        {
+            // Known to every replica before the first token is signed with it.
+            let next = make(now, now.plus(AHEAD))?;
+            store.add_key(&next, Some(&newest.id)).await?;
+            rows = store.keys().await?;
+        }
+        if let Some(before) = self.useless_before(&rows, now) {
+            store.drop_keys(before).await?;
+            rows = store.keys().await?;
+        }
+        self.publish(rows)?;
+        Ok(())
+    }
+
+    /// The moment before which a key must have been made so that nothing it signed can be alive:
+    /// its successor has signed in its place for longer than anything lives.
+    fn useless_before(&self, rows: &[KeyRow], now: Timestamp) -> Option<Timestamp> {
+        let mut rows: Vec<&KeyRow> = rows.iter().collect();
+        rows.sort_by_key(|row| row.active_from);
+        let oldest_needed =
+            rows.iter().rposition(|row| now.since(row.active_from) > self.outlive)?;
+        (oldest_needed > 0).then(|| rows.get(oldest_needed).map(|row| row.created_at))?
+    }
+
+    fn publish(&self, rows: Vec<KeyRow>) -> Result<bool, RotationError> {
+        let ids: BTreeSet<KeyId> = rows.iter().map(|row| row.id.clone()).collect();
+        // Held until the ring is out, so that the two never differ.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.is_empty() || ids == *known {
+            return Ok(false);
+        }
+        let masters = rows.into_iter().map(master).collect();
+        let ring = Arc::new(Keyring::new(masters, self.rules.clone())?);
+        self.published.send_replace(ring);
+        *known = ids;
+        Ok(true)
+    }
+}
+
+async fn stored(store: &dyn Store, now: Timestamp) -> Result<Vec<MasterKey>, StartError> {
+    let mut rows = store.keys().await?;
+    if rows.is_empty() {
+        let first = make(now, now)?;
+        // If another was quicker, its key is ours too.
+        store.add_key(&first, None).await?;
+        rows = store.keys().await?;
+    }
+    Ok(rows.into_iter().map(master).collect())
+}
+
+fn make(now: Timestamp, active_from: Timestamp) -> Result<KeyRow, NoRandomness> {
+    Ok(KeyRow {
+        id: KeyId::generate()?,
+        secret: Secret::new(secret::random::<32>()?.to_vec()),
+        active_from,
+        created_at: now,
+    })
+}
+
+fn master(row: KeyRow) -> MasterKey {
+    MasterKey { id: row.id, secret: row.secret, active_from: row.active_from }
+}
+
+/// How long before its first use a new key is in the store. Replicas look every [`LOOK_EVERY`].
+const AHEAD: Duration = Duration::from_secs(120);
+
+/// How often the store is asked for keys that another replica has made.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);

@@ -1,0 +1,450 @@
+//! The rules of signing in: a session begins, is refreshed, ends. Rules over store and token; no
+//! HTTP, no SQL. `governor` is used in this room only.
+//!
+//! Everything here may be called from any core: work that touches the store runs on a runtime of
+//! its own, and an act once begun there runs to its end though its caller has gone.
+
+mod audit;
+mod background;
+mod flight;
+mod keys;
+mod limits;
+mod login;
+mod name;
+mod pair;
+mod password;
+mod refresh;
+mod stats;
+
+#[cfg(test)]
+mod machine;
+/// Until when what is revoked at `now` must be remembered: the last access token that was given out
+/// has ended by then, on every replica's clock.
+pub fn revoked_until(session: &config::Session, now: Timestamp) -> Timestamp {
+    now.plus(session.access_ttl).plus(CLOCKS_APART)
+}
+
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+pub use limits::Allowance;
+pub use login::{Attempt, Begun, Factor, LoginError, LoginStep};
+pub use name::{BadName, MAX_NAME_BYTES, login_key};
+pub use pair::{Pair, Who};
+pub use password::{HashError, Hashers, Recipe, Unfit};
+pub use refresh::{Grace, RefreshError, Refreshed};
+pub use stats::{Count, LoginOutcome, RefreshOutcome, Stats};
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::{self, Config, KeySource, NameCase};
+use crate::id::{Revoked, SessionId, UserId};
+use crate::secret::NoRandomness;
+use crate::store::rows::{EndReason, Session, User};
+use crate::store::{Store, StoreError};
+use crate::token::{KeyError, Keyring, RevokedSet, Rules};
+use background::Pulse;
+use flight::Flights;
+use keys::Keys;
+use limits::Limits;
+
+/// What [`Sessions`] is made of.
+pub struct Parts {
+    /// Where users, sessions, revocations and keys are kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// The runtime on which the store is spoken to.
+    pub room: Handle,
+    /// What the operator wants.
+    pub settings: Settings,
+}
+
+/// The sections of the config that concern signing in.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[session]`
+    pub session: config::Session,
+    /// `[password]`
+    pub password: config::Password,
+    /// `[attempts]`
+    pub attempts: config::Attempts,
+    /// `login.case`
+    pub case: NameCase,
+    /// `token.keys`
+    pub keys: KeySource,
+    /// `token.rotate_every`
+    pub rotate_keys_every: Duration,
+    /// Whether access tokens carry `name` and `email`.
+    pub profile_claims: bool,
+    /// Issuer, audience and algorithms.
+    pub tokens: Rules,
+}
+
+impl Settings {
+    /// The settings of a whole configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            session: config.session.clone(),
+            password: config.password.clone(),
+            attempts: config.attempts.clone(),
+            case: config.login.case,
+            keys: config.token.keys.clone(),
+            rotate_keys_every: config.token.rotate_every,
+            profile_claims: config.token.profile_claims,
+            tokens: Rules::of(config),
+        }
+    }
+}
+
+/// Why signing in cannot be offered at all. The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not answer, or holds what cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signing keys are of no use.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The hashing threads could not be started.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// No key could be drawn.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The runtime was shut down meanwhile.
+    #[error("the runtime has stopped")]
+    Stopped,
+}
+
+/// Why the gateway should be sent no traffic.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The store does not answer.
+    #[error("the store does not answer: {0}")]
+    Store(#[source] StoreError),
+    /// Revocations have not been read for too long: sessions ended elsewhere go on here.
+    #[error("revocations were last read {} ms ago", .0.as_millis())]
+    Deaf(Duration),
+}
+
+/// Logins, refreshes and logouts; shared by all cores.
+pub struct Sessions {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    room: Handle,
+    settings: Settings,
+    rules: refresh::Rules,
+    keys: Arc<Keys>,
+    revoked: Arc<RevokedSet>,
+    limits: Arc<Limits>,
+    hashers: Hashers,
+    flights: Flights<Result<Refreshed, RefreshError>>,
+    sights: mpsc::Sender<(SessionId, u64)>,
+    pulse: Arc<Pulse>,
+    stats: Arc<Stats>,
+    background: Vec<AbortHandle>,
+}
+
+impl Sessions {
+    /// Loads or makes the keys, reads the revocations in force, and starts what runs in the
+    /// background. Until it has returned nothing may be served: a session ended before the restart
+    /// would be let in.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let room = parts.room.clone();
+        room.spawn(Self::assemble(parts)).await.map_err(|_| StartError::Stopped)?
+    }
+
+    async fn assemble(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Parts { store, clock, room, settings } = parts;
+        let password = settings.password.clone();
+        let hashers = room.spawn_blocking(move || Hashers::start(&password));
+        let now = clock.now();
+        let keys = Keys::load(
+            &settings.keys,
+            settings.tokens.clone(),
+            settings.rotate_keys_every,
+            settings.session.refresh_ttl,
+            &store,
+            now,
+        );
+        let keys = Arc::new(keys.await?);
+        let revoked = Arc::new(RevokedSet::new());
+        let pulse = Arc::new(Pulse::default());
+        let last = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
+        let limits = Arc::new(Limits::new(&settings.attempts, &clock));
+        let stats = Arc::<Stats>::default();
+        let (sights, seen) = mpsc::channel(background::SIGHTS_MAX);
+        let hashers = hashers.await.map_err(|_| StartError::Stopped)??;
+
+        let follow =
+            background::follow(store.clone(), revoked.clone(), pulse.clone(), clock.clone(), last);
+        let sweep =
+            background::sweep(store.clone(), revoked.clone(), limits.clone(), clock.clone());
+        let rotate = background::rotate_keys(keys.clone(), clock.clone());
+        // Not among those that are aborted: it ends with its sender, when it has told all it heard.
+        room.spawn(background::report(store.clone(), seen, stats.clone()));
+        let background = vec![
+            room.spawn(follow).abort_handle(),
+            room.spawn(sweep).abort_handle(),
+            room.spawn(rotate).abort_handle(),
+        ];
+        Ok(Arc::new(Self {
+            rules: refresh::Rules::from(&settings.session),
+            flights: Flights::new(FLIGHTS_MAX, room.clone()),
+            store,
+            clock,
+            room,
+            settings,
+            keys,
+            revoked,
+            limits,
+            hashers,
+            sights,
+            pulse,
+            stats,
+            background,
+        }))
+    }
+
+    /// The key ring; a core takes a snapshot, and looks again when it changes.
+    pub fn keyring(&self) -> watch::Receiver<Arc<Keyring>> {
+        self.keys.subscribe()
+    }
+
+    /// What is refused though its signature is good.
+    pub const fn revoked(&self) -> &Arc<RevokedSet> {
+        &self.revoked
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Logins that wait for a hashing thread.
+    pub fn logins_waiting(&self) -> usize {
+        self.hashers.waiting()
+    }
+
+    /// Refreshes under way.
+    pub fn refreshes_under_way(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Keys that the limits remember.
+    pub fn limit_keys(&self) -> usize {
+        self.limits.keys()
+    }
+
+    /// Says that a token of this generation, access or refresh, was presented. Never waits; told to
+    /// the store in the background and in batches. May be lost: then a theft is found out one
+    /// rotation later.
+    pub fn saw(&self, session: SessionId, generation: u64) {
+        if self.sights.try_send((session, generation)).is_err() {
+            self.stats.count_lost_sights(1);
+        }
+    }
+
+    /// The session that an authentic refresh token belongs to, whatever its generation: for a
+    /// logout, and for a login that takes the place of another.
+    pub fn session_of(&self, refresh_token: &str) -> Option<SessionId> {
+        let claims = self.keys.ring().verify_refresh(refresh_token, self.clock.now()).ok()?;
+        Some(claims.session)
+    }
+
+    /// Ends a session at its user's wish. Harmless when it has ended before or is unknown.
+    ///
+    /// # Errors
+    /// The store did not do it.
+    pub async fn log_out(self: &Arc<Self>, session: SessionId) -> Result<(), StoreError> {
+        self.end_session(session, EndReason::Logout).await.map(drop)
+    }
+
+    /// Ends a session for `reason`. `false` if it had ended or is unknown.
+    ///
+    /// # Errors
+    /// The store did not do it.
+    pub async fn end_session(
+        self: &Arc<Self>,
+        session: SessionId,
+        reason: EndReason,
+    ) -> Result<bool, StoreError> {
+        let this = self.clone();
+        self.on_room(async move {
+            let ended = this.end(session, reason).await?;
+            if ended {
+                audit::session_ended(session, reason);
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
+    /// Ends one of a user's own sessions. `false` if it is not theirs, has ended or is unknown.
+    ///
+    /// # Errors
+    /// The store did not do it.
+    pub async fn end_own_session(
+        self: &Arc<Self>,
+        user: UserId,
+        session: SessionId,
+    ) -> Result<bool, StoreError> {
+        let store = self.store.clone();
+        let row = self.on_room(async move { store.session(session).await }).await?;
+        match row {
+            Some((row, _)) if row.user == user => {
+                self.end_session(session, EndReason::Logout).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Ends all sessions of a user but `keep`; returns those ended.
+    ///
+    /// # Errors
+    /// The store did not do it.
+    pub async fn end_sessions_of(
+        self: &Arc<Self>,
+        user: UserId,
+        keep: Option<SessionId>,
+        reason: EndReason,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let this = self.clone();
+        self.on_room(async move {
+            let now = this.clock.now();
+            let until = this.revoked_until(now);
+            let ended = this.store.end_sessions_of(user, keep, reason, now, until).await?;
+            for session in &ended {
+                this.revoked.add(Revoked::Session(*session), until);
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
+    /// The sessions of a user that are alive, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn sessions_of(&self, user: UserId, limit: u32) -> Result<Vec<Session>, StoreError> {
+        let (store, now) = (self.store.clone(), self.clock.now());
+        let rows =
+            self.on_room(async move { store.sessions(Some(user), now, limit).await }).await?;
+        Ok(rows.into_iter().map(|(session, _)| session).collect())
+    }
+
+    /// The account as it is now.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn account(&self, user: UserId) -> Result<Option<User>, StoreError> {
+        let store = self.store.clone();
+        self.on_room(async move { store.user(user).await }).await
+    }
+
+    /// Whether anybody could log in at all.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn has_users(&self) -> Result<bool, StoreError> {
+        let store = self.store.clone();
+        self.on_room(async move { store.has_users().await }).await
+    }
+
+    /// Whether the gateway should be sent traffic: the store answers, and what other processes
+    /// revoke is heard.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        let silence = self.pulse.silence();
+        if silence > background::SILENCE_MAX {
+            return Err(NotReady::Deaf(silence));
+        }
+        let store = self.store.clone();
+        self.on_room(async move { store.ping().await }).await.map_err(NotReady::Store)
+    }
+
+    /// How long a revocation written at `now` has to hold: until the last access token signed
+    /// before has expired.
+    pub fn revoked_until(&self, now: Timestamp) -> Timestamp {
+        revoked_until(&self.settings.session, now)
+    }
+
+    async fn end(&self, session: SessionId, reason: EndReason) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let until = self.revoked_until(now);
+        let ended = self.store.end_session(session, reason, now, until).await?;
+        // Here at once; elsewhere as soon as they follow.
+        self.revoked.add(Revoked::Session(session), until);
+        Ok(ended)
+    }
+
+    /// Reads keys that another replica has made; whether there were any.
+    async fn learn_keys(&self) -> bool {
+        if !self.keys.may_ask(self.clock.now()) {
+            return false;
+        }
+        let keys = self.keys.clone();
+        let reload = self.room.spawn(async move { keys.reload().await });
+        match reload.await {
+            Ok(Ok(new)) => new,
+            Ok(Err(error)) => {
+                tracing::warn!(error = %cause(&error), "the signing keys could not be read");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Runs `act` where the store lives, and to its end even if the caller goes.
+    async fn on_room<T: Send + 'static>(
+        &self,
+        act: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.room.spawn(act).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(StoreError::Unavailable(Box::new(error))),
+        }
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        self.background.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// An error with all that caused it, on one line, for the log.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        // Many errors already say what is inside them.
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        source = inner.source();
+    }
+    text
+}
+
+/// Refreshes under way at a time, each with a token of its own; beyond it 503.
+const FLIGHTS_MAX: usize = 4096;
+
+/// How far apart replicas' clocks may be before a revocation could end too early.
+const CLOCKS_APART: Duration = Duration::from_secs(60);

@@ -1,0 +1,502 @@
+//! Argon2id (RFC 9106) on threads of its own, behind a bounded queue with a bounded wait: a flood
+//! of logins costs who sends it, memory is threads times parameter, and the cores go on serving.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use argon2::password_hash::phc;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use tokio::sync::oneshot;
+
+use crate::config;
+use crate::secret::{self, NoRandomness, PasswordHash, Secret};
+
+/// A password was neither hashed nor verified.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// The queue is full, or no thread became free in time. Nothing was computed.
+    #[error("too many passwords are being checked")]
+    Busy {
+        /// When it may be worth another try.
+        retry_after: Duration,
+    },
+    /// The stored hash is not an Argon2 PHC string: damaged, or from elsewhere.
+    #[error("a stored password hash cannot be read: {0}")]
+    Unreadable(#[source] argon2::password_hash::Error),
+    /// Argon2 refused or could not get its memory.
+    #[error("the password could not be hashed: {0}")]
+    Failed(#[source] argon2::password_hash::Error),
+    /// The parameters of `[password]` are outside of what Argon2 takes.
+    #[error("[password] is outside of what Argon2 allows: {0}")]
+    Parameters(#[source] argon2::Error),
+    /// No salt could be drawn.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The hashing threads have ended, or could not be started.
+    #[error("the hashing threads do not run")]
+    Stopped,
+}
+
+/// A secret that may not become a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Fewer characters than `password.min_length`.
+    #[error("a password needs at least {least} characters")]
+    TooShort {
+        /// Characters needed.
+        least: usize,
+    },
+    /// More bytes than `password.max_length`.
+    #[error("a password has at most {most} bytes")]
+    TooLong {
+        /// Bytes allowed.
+        most: usize,
+    },
+}
+
+/// How passwords become hashes: the parameters of `[password]`, for callers that may block (the
+/// command line). The gateway goes through [`Hashers`].
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    params: Params,
+    min_length: usize,
+    max_length: usize,
+}
+
+impl Recipe {
+    /// The recipe of `[password]`.
+    ///
+    /// # Errors
+    /// `Parameters` if Argon2 does not take them.
+    pub fn new(config: &config::Password) -> Result<Self, HashError> {
+        let config::Password { memory_kib, iterations, parallelism, .. } = *config;
+        let params = Params::new(memory_kib, iterations, parallelism, None)
+            .map_err(HashError::Parameters)?;
+        Ok(Self { params, min_length: config.min_length, max_length: config.max_length })
+    }
+
+    /// Whether `secret` may become a password. Length is all that is asked: rules of composition
+    /// make worse passwords (NIST SP 800-63B-4 section 3.1.1.2).
+    ///
+    /// # Errors
+    /// It is too short or too long.
+    pub fn fits(&self, secret: &Secret<String>) -> Result<(), Unfit> {
+        if secret.expose().len() > self.max_length {
+            Err(Unfit::TooLong { most: self.max_length })
+        } else if secret.expose().chars().count() < self.min_length {
+            Err(Unfit::TooShort { least: self.min_length })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether `secret` is short enough to be looked at as a password. Longer ones are none of
+    /// ours, and hashing them would be work on a stranger's order.
+    pub fn plausible(&self, secret: &Secret<String>) -> bool {
+        secret.expose().len() <= self.max_length
+    }
+
+    /// Hashes all bytes of `secret`, as they are, with a fresh salt. Takes tens of milliseconds
+    /// and `memory_kib`.
+    ///
+    /// # Errors
+    /// `Failed` or `NoRandomness`.
+    pub fn hash(&self, secret: &Secret<String>) -> Result<PasswordHash, HashError> {
+        let salt = secret::random::<16>()?;
+        let hash: phc::PasswordHash = self
+            .argon2()
+            .hash_password_with_salt(secret.expose().as_bytes(), &salt)
+            .map_err(HashError::Failed)?;
+        Ok(PasswordHash::new(hash.to_string()))
+    }
+
+    /// Whether `secret` belongs to `hash`; compares in constant time.
+    ///
+    /// # Errors
+    /// `Unreadable` or `Failed`.
+    pub fn verify(&self, secret: &Secret<String>, hash: &PasswordHash) -> Result<bool, HashError> {
+        let hash = phc::PasswordHash::new(hash.expose())
+            .map_err(|error| HashError::Unreadable(error.into()))?;
+        match self.argon2().verify_password(secret.expose().as_bytes(), &hash) {
+            Ok(()) => Ok(true),
+            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
+            Err(error) => Err(HashError::Unreadable(error)),
+        }
+    }
+
+    /// Whether this recipe would make such a hash today; else it should be made anew when its
+    /// password is next at hand.
+    pub fn is_current(&self, hash: &PasswordHash) -> bool {
+        let Ok(hash) = phc::PasswordHash::new(hash.expose()) else { return false };
+        let same = |params: Params| {
+            params.m_cost() == self.params.m_cost()
+                && params.t_cost() == self.params.t_cost()
+                && params.p_cost() == self.params.p_cost()
+        };
+        hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
+            && hash.version == Some(Version::V0x13.into())
+            && Params::try_from(&hash).is_ok_and(same)
+    }
+
+    fn argon2(&self) -> Argon2<'static> {
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
+    }
+}
+
+/// The hashing threads and the queue before them.
+pub struct Hashers {
+    queue: Arc<Queue>,
+    recipe: Recipe,
+    /// A hash that no secret is known for: unknown names are verified against it, so that they
+    /// cost what known ones do.
+    nobody: PasswordHash,
+    wait: Duration,
+}
+
+impl Hashers {
+    /// Starts the threads, at lowered priority where the system lets us.
+    ///
+    /// # Errors
+    /// The parameters are refused, or no thread could be started.
+    pub fn start(config: &config::Password) -> Result<Self, HashError> {
+        let recipe = Recipe::new(config)?;
+        let unknowable = secret::random::<32>()?.map(|byte| char::from(b'a' + byte % 26));
+        let nobody = recipe.hash(&Secret::new(unknowable.iter().collect()))?;
+        let queue = Arc::new(Queue {
+            line: Mutex::default(),
+            arrived: Condvar::new(),
+            most: config.queue.max(1),
+        });
+        let hashers = Self { queue, recipe, nobody, wait: config.wait };
+        for number in 0..config.threads.get() {
+            let queue = hashers.queue.clone();
+            std::thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || {
+                    lower_priority();
+                    queue.work();
+                })
+                .map_err(|_| HashError::Stopped)?;
+        }
+        Ok(hashers)
+    }
+
+    /// The recipe, for asking whether a secret fits.
+    pub const fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Verifies `secret` against `hash`, or, for the same price and never rightly, against nobody's.
+    ///
+    /// # Errors
+    /// `Busy`, or the hash cannot be read.
+    pub async fn verify(
+        &self,
+        secret: Secret<String>,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, HashError> {
+        let recipe = self.recipe.clone();
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        let right = self.run(move || recipe.verify(&secret, &hash)).await?;
+        Ok(right && known)
+    }
+
+    /// Hashes `secret` with today's parameters.
+    ///
+    /// # Errors
+    /// `Busy`, or Argon2 failed.
+    pub async fn hash(&self, secret: Secret<String>) -> Result<PasswordHash, HashError> {
+        let recipe = self.recipe.clone();
+        self.run(move || recipe.hash(&secret)).await
+    }
+
+    /// Jobs that wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().jobs.len()
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
+    ) -> Result<T, HashError> {
+        let busy = HashError::Busy { retry_after: self.wait.max(Duration::from_secs(1)) };
+        let (begun, beginning) = oneshot::channel::<()>();
+        let (done, outcome) = oneshot::channel();
+        let job = Job {
+            begun,
+            work: Box::new(move || {
+                // A waiter that left meanwhile is no error.
+                let _ = done.send(work());
+            }),
+        };
+        if !self.queue.push(job) {
+            return Err(busy);
+        }
+        // Only the wait is bounded: work that has begun has had its price paid.
+        match tokio::time::timeout(self.wait, beginning).await {
+            Ok(Ok(())) => outcome.await.map_err(|_| HashError::Stopped)?,
+            Ok(Err(_)) => Err(HashError::Stopped),
+            Err(_) => Err(busy),
+        }
+    }
+}
+
+impl Drop for Hashers {
+    fn drop(&mut self) {
+        let mut line = self.queue.lock();
+        line.closed = true;
+        line.jobs.clear();
+        drop(line);
+        self.queue.arrived.notify_all();
+    }
+}
+
+struct Job {
+    /// Told when a thread takes the job up; closed when its waiter has gone.
+    begun: oneshot::Sender<()>,
+    work: Box<dyn FnOnce() + Send>,
+}
+
+struct Queue {
+    line: Mutex<Line>,
+    arrived: Condvar,
+    most: usize,
+}
+
+#[derive(Default)]
+struct Line {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Takes a job in unless the line is full of jobs that somebody still waits for.
+    fn push(&self, job: Job) -> bool {
+        let mut line = self.lock();
+        if line.jobs.len() >= self.most {
+            line.jobs.retain(|job| !job.begun.is_closed());
+        }
+        let room = line.jobs.len() < self.most && !line.closed;
+        if room {
+            line.jobs.push_back(job);
+            self.arrived.notify_one();
+        }
+        room
+    }
+
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            // Nobody waits any more: the hash would be work for nothing.
+            if job.begun.send(()).is_ok() {
+                // One job's panic may not take a thread from all that come after.
+                let _ = catch_unwind(AssertUnwindSafe(job.work));
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut line = self.lock();
+        loop {
+            if let Some(job) = line.jobs.pop_front() {
+                return Some(job);
+            }
+            if line.closed {
+                return None;
+            }
+            line = self.arrived.wait(line).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts the calling thread behind those that serve requests. Where the system does not let us, the
+/// bound on threads has to do.
+fn lower_priority() {
+    // On Linux a nice value belongs to a thread, and its id names it.
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS)
+    {
+        tracing::debug!(%error, "the priority of a hashing thread could not be lowered");
+    }
+}
+
+/// Half way to the weakest: under load a hash gets about a tenth of what a serving thread does.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn config() -> config::Password {
+        config::Password {
+            memory_kib: 64,
+            iterations: 1,
+            parallelism: 1,
+            threads: NonZeroUsize::MIN,
+            queue: 2,
+            wait: Duration::from_secs(60),
+            min_length: 8,
+            max_length: 1024,
+        }
+    }
+
+    fn secret(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
+
+    #[test]
+    fn a_hash_is_argon2id_with_the_configured_parameters_and_its_own_salt() {
+        let recipe = Recipe::new(&config()).unwrap();
+        let first = recipe.hash(&secret("correct horse")).unwrap();
+        let second = recipe.hash(&secret("correct horse")).unwrap();
+        assert!(first.expose().starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{}", first.expose());
+        assert_ne!(first, second);
+        assert!(recipe.verify(&secret("correct horse"), &first).unwrap());
+        assert!(recipe.is_current(&first));
+    }
+
+    #[test]
+    fn every_byte_of_a_password_counts() {
+        let recipe = Recipe::new(&config()).unwrap();
+        let long = "x".repeat(1000);
+        let hash = recipe.hash(&secret(&long)).unwrap();
+        for wrong in [long.replacen('x', "X", 1), format!("{}y", &long[1..]), format!("{long} ")] {
+            assert!(!recipe.verify(&secret(&wrong), &hash).unwrap());
+        }
+        let with_nul = recipe.hash(&secret("a\0b-and-more")).unwrap();
+        assert!(!recipe.verify(&secret("a\0c-and-more"), &with_nul).unwrap());
+    }
+
+    #[test]
+    fn a_hash_of_other_parameters_is_verified_but_not_current() {
+        let old = Recipe::new(&config()).unwrap();
+        let hash = old.hash(&secret("correct horse")).unwrap();
+        let new = Recipe::new(&config::Password { iterations: 2, ..config() }).unwrap();
+        assert!(new.verify(&secret("correct horse"), &hash).unwrap());
+        assert!(!new.is_current(&hash));
+    }
+
+    #[test]
+    fn a_damaged_hash_is_an_error_and_never_a_match() {
+        let recipe = Recipe::new(&config()).unwrap();
+        for damaged in [
+            "",
+            "$argon2id$",
+            "plain",
+            "$2b$12$abcdefghijklmnopqrstuv",
+            "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ",
+        ] {
+            let hash = PasswordHash::new(damaged.to_owned());
+            assert!(!recipe.verify(&secret("x"), &hash).is_ok_and(|right| right), "{damaged}");
+            assert!(!recipe.is_current(&hash), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_characters_from_below_and_in_bytes_from_above() {
+        let recipe = Recipe::new(&config()).unwrap();
+        assert_eq!(recipe.fits(&secret("sieben7")), Err(Unfit::TooShort { least: 8 }));
+        assert_eq!(recipe.fits(&secret("äöüäöüä")), Err(Unfit::TooShort { least: 8 }));
+        assert_eq!(recipe.fits(&secret("äöüäöüäö")), Ok(()));
+        assert_eq!(recipe.fits(&secret(&"x".repeat(1024))), Ok(()));
+        assert_eq!(recipe.fits(&secret(&"ä".repeat(513))), Err(Unfit::TooLong { most: 1024 }));
+    }
+
+    #[test]
+    fn parameters_that_argon2_does_not_take_are_an_error_at_start() {
+        let bad = config::Password { memory_kib: 1, ..config() };
+        assert!(matches!(Hashers::start(&bad), Err(HashError::Parameters(_))));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_account_is_hashed_too_and_never_matches() {
+        let hashers = Hashers::start(&config()).unwrap();
+        assert!(!hashers.verify(secret("whatever"), None).await.unwrap());
+        let hash = hashers.hash(secret("correct horse")).await.unwrap();
+        assert!(hashers.verify(secret("correct horse"), Some(hash)).await.unwrap());
+    }
+
+    /// Keeps the one thread at work until the sender is dropped.
+    async fn occupied(hashers: &Arc<Hashers>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
+        let (release, held) = mpsc::channel::<()>();
+        let (started, start) = oneshot::channel();
+        let hashers = hashers.clone();
+        let task = tokio::spawn(async move {
+            let work = move || {
+                let _ = started.send(());
+                let _ = held.recv();
+                Ok(())
+            };
+            hashers.run(work).await.unwrap();
+        });
+        start.await.unwrap();
+        (release, task)
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_answers_busy_at_once() {
+        let hashers = Arc::new(Hashers::start(&config()).unwrap());
+        let (release, occupant) = occupied(&hashers).await;
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let hashers = hashers.clone();
+                tokio::spawn(async move { hashers.hash(secret("correct horse")).await })
+            })
+            .collect();
+        while hashers.waiting() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let refused = hashers.hash(secret("one too many")).await;
+        assert!(matches!(refused, Err(HashError::Busy { .. })), "{refused:?}");
+        drop(release);
+        occupant.await.unwrap();
+        for waiter in waiting {
+            assert!(waiter.await.unwrap().is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_told_busy_and_the_job_is_skipped() {
+        let short = config::Password { wait: Duration::from_millis(5), ..config() };
+        let hashers = Arc::new(Hashers::start(&short).unwrap());
+        let (release, occupant) = occupied(&hashers).await;
+        let (ran, outcome) = mpsc::channel();
+        let late = hashers.run(move || Ok(ran.send(()))).await;
+        assert!(matches!(late, Err(HashError::Busy { .. })));
+        drop(release);
+        occupant.await.unwrap();
+        hashers.run(|| Ok(())).await.unwrap();
+        assert!(outcome.recv().is_err(), "dropped without having run");
+    }
+
+    #[tokio::test]
+    async fn jobs_that_nobody_waits_for_make_room_for_others() {
+        let hashers = Arc::new(Hashers::start(&config()).unwrap());
+        let (release, occupant) = occupied(&hashers).await;
+        for _ in 0..10 {
+            let gone = hashers.hash(secret("whose client has hung up"));
+            assert!(tokio::time::timeout(Duration::from_millis(1), gone).await.is_err());
+        }
+        drop(release);
+        occupant.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_takes_no_thread_with_it() {
+        let hashers = Hashers::start(&config()).unwrap();
+        let work = || -> Result<(), HashError> { panic!("planted by the test") };
+        assert!(matches!(hashers.run(work).await, Err(HashError::Stopped)));
+        assert!(hashers.hash(secret("correct horse")).await.is_ok());
+    }
+}
