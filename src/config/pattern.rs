@@ -53,8 +53,8 @@ pub enum BadPattern {
     /// `//`.
     #[error("{0:?} has an empty segment (//)")]
     EmptySegment(String),
-    /// `.` or `..`, however written.
-    #[error("{0:?} is a dot segment, which no request has by the time it is matched")]
+    /// `.` or `..`, however written, with parameters too.
+    #[error("{0:?} is a dot segment, which no request has when it is matched")]
     DotSegment(String),
     /// `**` elsewhere than at the end.
     #[error("** stands for all that follows, so it can only come last")]
@@ -69,7 +69,7 @@ pub enum BadPattern {
     #[error("{0:?} has a % that is not followed by two hex digits")]
     BadEscape(String),
     /// What is refused in requests too, so that such a route could never match.
-    #[error("{0:?} holds an encoded slash, backslash, percent or control character")]
+    #[error("{0:?} holds an encoded slash or backslash, a control character or a doubled escape")]
     Refused(String),
     /// Bytes that are not UTF-8 once decoded.
     #[error("{0:?} is not UTF-8 once decoded")]
@@ -234,6 +234,7 @@ fn canonical_segment(part: &str) -> Result<String, BadPattern> {
     let mut canonical = String::with_capacity(part.len());
     let mut decoded = Vec::with_capacity(part.len());
     let mut bytes = part.bytes();
+    // The same rules as for requests: what would be refused there could never match here.
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
             let digits = (bytes.next().and_then(hex), bytes.next().and_then(hex));
@@ -241,7 +242,11 @@ fn canonical_segment(part: &str) -> Result<String, BadPattern> {
                 return Err(BadPattern::BadEscape(own()));
             };
             let value = high * 16 + low;
-            if value.is_ascii_control() || matches!(value, b'/' | b'\\' | b'%') {
+            let mut behind = bytes.clone();
+            let twice = value == b'%'
+                && behind.next().and_then(hex).is_some()
+                && behind.next().and_then(hex).is_some();
+            if twice || matches!(value, b'/' | b'\\') {
                 return Err(BadPattern::Refused(own()));
             }
             push(&mut canonical, value, is_unreserved(value));
@@ -255,10 +260,14 @@ fn canonical_segment(part: &str) -> Result<String, BadPattern> {
             decoded.push(byte);
         }
     }
-    if std::str::from_utf8(&decoded).is_err() {
+    let Ok(decoded) = std::str::from_utf8(&decoded) else {
         return Err(BadPattern::NotUtf8(own()));
+    };
+    if decoded.chars().any(char::is_control) {
+        return Err(BadPattern::Refused(own()));
     }
-    if matches!(canonical.as_str(), "." | "..") {
+    // With parameters too: some applications cut them off first.
+    if matches!(decoded.split(';').next(), Some("." | "..")) {
         return Err(BadPattern::DotSegment(own()));
     }
     Ok(canonical)

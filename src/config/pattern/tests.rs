@@ -17,6 +17,7 @@ fn a_pattern_is_kept_in_canonical_form() {
     assert_eq!(canonical("/caf%c3%a9"), "/caf%C3%A9");
     assert_eq!(canonical("/café"), "/caf%C3%A9");
     assert_eq!(canonical("/a%20b@c;d=e"), "/a%20b@c;d=e");
+    assert_eq!(canonical("/100%25"), "/100%25");
     assert_eq!(canonical("/"), "/");
     assert_eq!(canonical("/a/"), "/a/");
     assert_eq!(canonical("/**"), "/**");
@@ -31,6 +32,8 @@ fn what_could_never_match_is_refused() {
     assert_eq!(refusal("//"), BadPattern::EmptySegment(own("//")));
     assert_eq!(refusal("/a/../b"), BadPattern::DotSegment(own("..")));
     assert_eq!(refusal("/a/%2e%2E"), BadPattern::DotSegment(own("%2e%2E")));
+    assert_eq!(refusal("/.%3Bx"), BadPattern::DotSegment(own(".%3Bx")));
+    assert_eq!(refusal("/..;x"), BadPattern::DotSegment(own("..;x")));
     assert_eq!(refusal("/**/a"), BadPattern::RestNotLast);
     assert_eq!(refusal("/**/"), BadPattern::RestNotLast);
     assert_eq!(refusal("/a*"), BadPattern::PartialWildcard(own("a*")));
@@ -39,7 +42,7 @@ fn what_could_never_match_is_refused() {
     assert_eq!(refusal("/u/{id}"), BadPattern::Named(own("{id}")));
     assert_eq!(refusal("/a%2"), BadPattern::BadEscape(own("a%2")));
     assert_eq!(refusal("/a%zz"), BadPattern::BadEscape(own("a%zz")));
-    for refused in ["a%2fb", "a%5Cb", "a%00", "a%252e", "a%7f"] {
+    for refused in ["a%2fb", "a%5Cb", "a%00", "a%252e", "a%7f", "a%c2%80"] {
         assert_eq!(refusal(&format!("/{refused}")), BadPattern::Refused(own(refused)));
     }
     assert_eq!(refusal("/%ff"), BadPattern::NotUtf8(own("%ff")));
