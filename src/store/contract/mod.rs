@@ -74,7 +74,7 @@ macro_rules! every_promise {
                 no_session_survives_the_disabling_it_raced,
                 no_session_survives_the_removal_it_raced,
                 of_twenty_signups_with_one_name_exactly_one_is_done,
-                of_twenty_first_keys_exactly_one_is_added,
+                of_many_keys_added_at_once_exactly_one_is,
                 a_session_is_ended_by_exactly_one_of_many,
             },
             durability::{

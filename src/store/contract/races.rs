@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use tokio::sync::Barrier;
 
 use super::keys::key;
 use super::{Advance, NOW, Place, Store, is_live, later, read, session, signed_in, step, user};
@@ -18,7 +19,16 @@ where
     F: Future<Output = T> + Send + 'static,
 {
     let handles = [place.open().await, place.open().await];
-    let acts = handles.iter().cycle().take(times).map(|store| tokio::spawn(act(store.clone())));
+    let start = Arc::new(Barrier::new(times));
+    let acts = handles.iter().cycle().take(times).map(|store| {
+        let (store, start, act) = (store.clone(), Arc::clone(&start), act(store.clone()));
+        tokio::spawn(async move {
+            // Who must connect first comes too late to race.
+            store.ping().await.expect("the store answers");
+            start.wait().await;
+            act.await
+        })
+    });
     let acts: Vec<_> = acts.collect();
     join_all(acts).await.into_iter().map(|act| act.expect("no act panics")).collect()
 }
@@ -94,7 +104,7 @@ pub(super) async fn of_twenty_signups_with_one_name_exactly_one_is_done(place: &
     assert_eq!(found.as_ref(), Some(&done[0].1));
 }
 
-pub(super) async fn of_twenty_first_keys_exactly_one_is_added(place: &impl Place) {
+pub(super) async fn of_many_keys_added_at_once_exactly_one_is(place: &impl Place) {
     let added =
         at_once(place, 20, |store| async move { store.add_key(&key(NOW), None).await.unwrap() })
             .await;
@@ -103,14 +113,16 @@ pub(super) async fn of_twenty_first_keys_exactly_one_is_added(place: &impl Place
     let ring = store.keys().await.unwrap();
     assert_eq!(ring.len(), 1);
 
-    let newest = ring[0].id.clone();
-    let added = at_once(place, 20, move |store| {
-        let newest = newest.clone();
-        async move { store.add_key(&key(NOW), Some(&newest)).await.unwrap() }
-    })
-    .await;
-    assert_eq!(added.iter().filter(|added| **added).count(), 1);
-    assert_eq!(store.keys().await.unwrap().len(), 2);
+    for length in 2..12 {
+        let newest = store.keys().await.unwrap().pop().map(|key| key.id);
+        let added = at_once(place, 10, move |store| {
+            let newest = newest.clone();
+            async move { store.add_key(&key(NOW), newest.as_ref()).await.unwrap() }
+        })
+        .await;
+        assert_eq!(added.iter().filter(|added| **added).count(), 1);
+        assert_eq!(store.keys().await.unwrap().len(), length);
+    }
 }
 
 pub(super) async fn a_session_is_ended_by_exactly_one_of_many(place: &impl Place) {

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 
 use super::watch::Watch;
-use super::writer::Writer;
+use super::writer::{Extent, Writer};
 use super::{Sqlite, open};
 use crate::clock::Timestamp;
 use crate::id::{TokenId, UserId};
@@ -156,6 +156,47 @@ async fn an_act_that_fails_takes_nothing_else_of_its_batch_with_it() {
     let taken = |result: &&Result<(), StoreError>| matches!(result, Err(StoreError::NameTaken));
     assert_eq!(results.iter().filter(taken).count(), 20);
     assert_eq!(store.users(None, 100).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn an_act_of_several_statements_that_fails_leaves_none_of_them() {
+    let (_folder, path) = place();
+    drop(Sqlite::open(&path, Waits::default()).await.unwrap());
+    let options = open::options(&path, WAIT);
+    let writer = Writer::start(options.connect().await.unwrap(), options.clone(), WAIT);
+    let act = |position: i64, result: Result<(), StoreError>| {
+        writer.act(Extent::Several, move |connection| {
+            Box::pin(async move {
+                let sql = "INSERT INTO keys VALUES ($1, $1, x'00', 0, 0)";
+                sqlx::query(sql).bind(position).execute(connection).await?;
+                result
+            })
+        })
+    };
+    let (first, second, third) =
+        tokio::join!(act(1, Ok(())), act(2, Err(StoreError::NoSuchUser)), act(3, Ok(())));
+    first.unwrap();
+    assert!(matches!(second, Err(StoreError::NoSuchUser)));
+    third.unwrap();
+    let kept: Vec<i64> = sqlx::query_scalar("SELECT position FROM keys ORDER BY position")
+        .fetch_all(&mut raw(&path).await)
+        .await
+        .unwrap();
+    assert_eq!(kept, [1, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_at_once_on_an_empty_database_make_one_schema() {
+    for _ in 0..5 {
+        let (_folder, path) = place();
+        // In WAL mode already, so that nothing but the migration itself keeps them apart.
+        open::make_file(&path).unwrap();
+        open::options(&path, WAIT).connect().await.unwrap().close().await.unwrap();
+        let opened = join_all((0..8).map(|_| Sqlite::open(&path, Waits::default()))).await;
+        for store in opened {
+            assert!(!store.unwrap().has_users().await.unwrap());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
