@@ -224,8 +224,9 @@ impl Pages {
         page: &Page<'_>,
     ) -> Result<String, Error> {
         let template = templates.get_template(&format!("{}.html", page.name()))?;
+        let wide = matches!(page, Page::Account(_));
         let page = view::view(page, &spoken.texts, &self.settings);
-        template.render(context! { page })
+        template.render(context! { page, wide })
     }
 
     /// The asset of that name: what follows `<base>/assets/` in a path.

@@ -20,7 +20,7 @@ impl Colour {
     /// Deep pine: the accent if the operator names none.
     pub const DEFAULT_ACCENT: Self = Self([0x1b, 0x62, 0x5c]);
     const WHITE: Self = Self([0xff; 3]);
-    const NIGHT: Self = Self([0x0d, 0x12, 0x14]);
+    const BLACK: Self = Self([0; 3]);
 
     /// Relative luminance, 0 to 1 (WCAG 2.2, definition of that name).
     fn luminance(self) -> f64 {
@@ -48,17 +48,28 @@ impl Colour {
         Self(channels)
     }
 
+    /// The lightest colour of this hue and saturation.
+    fn vivid(self) -> Self {
+        let most = self.0.into_iter().max().map_or(1, |most| u16::from(most.max(1)));
+        let scaled = |channel: u8| u8::try_from(u16::from(channel) * 255 / most).unwrap_or(u8::MAX);
+        Self(self.0.map(scaled))
+    }
+
     /// The nearest shade towards `to` that has at least `least` contrast with each of `grounds`.
+    /// On the way to white it keeps its hue as long as it can.
     fn until(self, to: Self, least: f64, grounds: &[Self]) -> Self {
-        (0..=100)
-            .map(|percent| self.mixed(to, percent))
+        let between = if to == Self::WHITE { self.vivid() } else { to };
+        let first = (0..=100).map(|percent| self.mixed(between, percent));
+        let second = (0..=100).map(|percent| between.mixed(to, percent));
+        first
+            .chain(second)
             .find(|shade| grounds.iter().all(|ground| shade.contrast(*ground) >= least))
             .unwrap_or(to)
     }
 
-    /// What is read best on this colour; one of the two always reaches 4.5.
+    /// What is read best on this colour; one of the two always reaches 4.5, but only black itself.
     fn text_on(self) -> Self {
-        if self.contrast(Self::WHITE) >= TEXT { Self::WHITE } else { Self::NIGHT }
+        if self.contrast(Self::WHITE) >= TEXT { Self::WHITE } else { Self::BLACK }
     }
 }
 
@@ -113,7 +124,7 @@ const LIGHT: Scheme = Scheme {
     bad: Colour([0xa1, 0x26, 0x1c]),
     bad_ground: Colour([0xfc, 0xee, 0xeb]),
     note_ground: Colour([0xf4, 0xf0, 0xe2]),
-    pole: Colour([0, 0, 0]),
+    pole: Colour::BLACK,
 };
 
 const DARK: Scheme = Scheme {
@@ -134,7 +145,6 @@ impl Scheme {
     fn properties(&self, accent: Colour) -> Vec<(&'static str, Colour)> {
         let grounds = [self.ground, self.surface, self.note_ground];
         let fill = accent.until(self.pole, EDGE, &[self.surface]);
-        // On a fill that had to move, and on the accent as it is, text is chosen anew.
         vec![
             ("ground", self.ground),
             ("surface", self.surface),
@@ -217,6 +227,8 @@ mod tests {
     #[test]
     fn the_own_colours_reach_double_a() {
         check(Colour::DEFAULT_ACCENT);
+        // On this one white falls short, and so does everything lighter than black.
+        check(Colour([0xde, 0x38, 0x00]));
     }
 
     #[test]
@@ -228,7 +240,7 @@ mod tests {
 
     #[test]
     fn contrast_is_as_the_standard_defines_it() {
-        let black = Colour([0; 3]);
+        let black = Colour::BLACK;
         assert!((black.contrast(Colour::WHITE) - 21.0).abs() < 1e-9);
         assert!((Colour([0x77; 3]).contrast(Colour::WHITE) - 4.478).abs() < 0.001);
         assert!((black.contrast(black) - 1.0).abs() < 1e-9);

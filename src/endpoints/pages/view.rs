@@ -115,6 +115,8 @@ fn failure_view(failure: &Failure<'_>, texts: &Texts) -> Value {
         );
     // Asking again helps only against what passes by itself.
     let retry = matches!(status, 421 | 429 | 500 | 502..=504);
+    // Who one is matters only where that is why the page is refused.
+    let by_caller = matches!(status, 401 | 403) && failure.code != "csrf_guard";
     context! {
         error => (),
         status,
@@ -123,9 +125,9 @@ fn failure_view(failure: &Failure<'_>, texts: &Texts) -> Value {
         text,
         retry,
         request_id => failure.request_id.map(|id| display::short(id, NAME)),
-        login => failure.login.map(|login| display::short(login, NAME)),
-        login_url => failure.login_url.and_then(display::target),
-        switch_url => failure.switch_url.and_then(display::target),
+        login => failure.login.filter(|_| by_caller).map(|login| display::short(login, NAME)),
+        login_url => failure.login_url.filter(|_| by_caller).and_then(display::target),
+        switch_url => failure.switch_url.filter(|_| by_caller).and_then(display::target),
     }
 }
 
