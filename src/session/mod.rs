@@ -18,12 +18,6 @@ mod stats;
 
 #[cfg(test)]
 mod machine;
-/// Until when what is revoked at `now` must be remembered: the last access token that was given out
-/// has ended by then, on every replica's clock.
-pub fn revoked_until(session: &config::Session, now: Timestamp) -> Timestamp {
-    now.plus(session.access_ttl).plus(CLOCKS_APART)
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -419,6 +413,12 @@ impl Sessions {
             Err(error) => Err(StoreError::Unavailable(Box::new(error))),
         }
     }
+}
+
+/// Until when what is revoked at `now` must be remembered: the last access token that was given out
+/// has ended by then, on every replica's clock.
+pub fn revoked_until(session: &config::Session, now: Timestamp) -> Timestamp {
+    now.plus(session.access_ttl).plus(CLOCKS_APART)
 }
 
 impl Drop for Sessions {

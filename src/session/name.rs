@@ -43,11 +43,14 @@ pub fn login_key(name: &str, case: NameCase) -> Result<String, BadName> {
     }
     Ok(match case {
         NameCase::Exact => name.to_owned(),
-        // Up and down again, a character at a time: so the Greek final sigma, the long s and the
-        // Kelvin sign fall together with their plain forms, wherever in the word they stand.
-        NameCase::Fold => {
-            name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
-        }
+        // Down, up and down again, a character at a time: so the Greek final sigma, the sharp s and
+        // the Kelvin sign fall together with their plain forms, wherever in the word they stand.
+        NameCase::Fold => name
+            .chars()
+            .flat_map(char::to_lowercase)
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+            .collect(),
     })
 }
 

@@ -11,7 +11,7 @@ use super::stats::RefreshOutcome;
 use super::{Pair, Sessions, audit, cause};
 use crate::clock::Timestamp;
 use crate::config;
-use crate::id::TokenId;
+use crate::id::{Revoked, TokenId};
 use crate::store::rows::{EndReason, RefreshRecord, Session, User};
 use crate::store::{Advance, Step, StoreError};
 use crate::token::{RefreshClaims, TokenError};
@@ -251,7 +251,11 @@ impl Sessions {
                 Decision::Keep => return self.keep(&row, &user, now).await,
                 Decision::Again(grace) => return self.again(&row, &user, now, grace).await,
                 Decision::Theft => return Err(self.stolen(&row, presented).await?),
-                Decision::Ended(reason) => return Err(RefreshError::Revoked(reason)),
+                Decision::Ended(reason) => {
+                    // Whoever ended it, its access tokens need not wait until we hear of it.
+                    self.revoked.add(Revoked::Session(row.id), self.revoked_until(now));
+                    return Err(RefreshError::Revoked(reason));
+                }
                 Decision::Expired => return Err(RefreshError::Expired),
             };
             if let Some(moved) = self.advance(&row, to, now).await? {

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::strategy::Union;
 
 use crate::clock::{Clock, Timestamp};
 use crate::id::SessionId;
@@ -102,19 +103,23 @@ pub(super) fn acts(thief: bool, store_goes_back: bool) -> impl Strategy<Value = 
         4 => 25..70_u64,
         1 => 3000..90_000_u64,
     ];
-    let act = prop_oneof![
-        24 => visit,
-        8 => Just(Act::Deliver),
-        20 => wait.prop_map(Act::Wait),
-        2 => Just(Act::LogIn),
-        1 => process.clone().prop_map(|process| Act::LogOut { process }),
-        1 => (1..7200_u64).prop_map(Act::ClockBack),
-        (if thief { 4 } else { 0 }) => Just(Act::Copy),
-        (if thief { 12 } else { 0 }) => process.prop_map(|process| Act::ThiefRefreshes { process }),
-        (if thief { 6 } else { 0 }) => any::<bool>().prop_map(|seen| Act::ThiefVisits { seen }),
-        (if store_goes_back { 2 } else { 0 }) => Just(Act::Snapshot),
-        (if store_goes_back { 2 } else { 0 }) => Just(Act::Restore),
+    let mut kinds = vec![
+        (24, visit.boxed()),
+        (8, Just(Act::Deliver).boxed()),
+        (20, wait.prop_map(Act::Wait).boxed()),
+        (2, Just(Act::LogIn).boxed()),
+        (1, process.clone().prop_map(|process| Act::LogOut { process }).boxed()),
+        (1, (1..7200_u64).prop_map(Act::ClockBack).boxed()),
     ];
+    if thief {
+        let refreshes = process.prop_map(|process| Act::ThiefRefreshes { process });
+        let visits = any::<bool>().prop_map(|seen| Act::ThiefVisits { seen });
+        kinds.extend([(4, Just(Act::Copy).boxed()), (12, refreshes.boxed()), (6, visits.boxed())]);
+    }
+    if store_goes_back {
+        kinds.extend([(2, Just(Act::Snapshot).boxed()), (2, Just(Act::Restore).boxed())]);
+    }
+    let act = Union::new_weighted(kinds);
     prop::collection::vec(act, 1..60)
 }
 

@@ -199,13 +199,11 @@ async fn a_restart_keeps_keys_sessions_and_revocations() {
 async fn two_first_starts_at_once_agree_on_one_key() {
     let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
     let folder = tempfile::tempdir().unwrap();
-    open(folder.path()).await;
-    let starts: Vec<_> = (0..4)
-        .map(|_| {
-            let (folder, clock) = (folder.path().to_owned(), clock.clone());
-            tokio::spawn(async move { start(open(&folder).await, &clock, settings()).await })
-        })
-        .collect();
+    let mut starts = Vec::new();
+    for _ in 0..4 {
+        let (store, clock) = (open(folder.path()).await, clock.clone());
+        starts.push(tokio::spawn(async move { start(store, &clock, settings()).await }));
+    }
     let mut keys = std::collections::BTreeSet::new();
     for start in starts {
         let ring = start.await.unwrap().keyring().borrow().clone();
