@@ -20,8 +20,9 @@ use crate::endpoints::pages::{PageError, PageSettings, Pages};
 use crate::journey::route::RouteTable;
 use crate::journey::{self, Shared};
 use crate::listen::certificate::{self, CertificateError};
-use crate::listen::{Acceptor, Door, Kind, TlsError, tls_config};
+use crate::listen::{Acceptor, Door, Kind, TlsConfig, TlsError, tls_config};
 use crate::message::fields::Firewall;
+use crate::message::reject::LABELS;
 use crate::observe::{AccessWriter, Names, ObserveError, Registry};
 use crate::session::{self, Sessions, Settings};
 use crate::store::{self, StoreError};
@@ -131,10 +132,7 @@ impl Gateway {
             .map_err(|source| StartError::System { what: "a runtime", source })?;
         // Addresses first: a second copy must fail before it touches anything.
         let doors = room.block_on(async { Doors::bind(&config) })?;
-        let tls = match config.listen.https {
-            Some(_) => Some(tls(&config.tls, &clock)?),
-            None => None,
-        };
+        let tls = config.listen.https.map(|_| tls(&config.tls, &clock)).transpose()?;
         let store = room.block_on(store::open(&config.store))?;
         let sessions = room.block_on(Sessions::start(session::Parts {
             store: Arc::clone(&store),
@@ -143,62 +141,43 @@ impl Gateway {
             settings: Settings::of(&config),
         }))?;
         let access = AccessWriter::open(&config.log)?.map(Arc::new);
-        let pages = Pages::new(PageSettings {
-            base: config.login.base.clone(),
-            site_name: config.login.site_name.clone(),
-            identifier_field: config.login.identifier_field.clone(),
-            secret_field: config.login.secret_field.clone(),
-            ..PageSettings::default()
-        })?;
-        let servers = room.block_on(servers(&config))?;
-        let cores = config.listen.cores.get();
-        let routes: Vec<String> = config.routes.iter().map(|one| one.name.clone()).collect();
-        let upstreams: Vec<String> = config.upstreams.iter().map(|one| one.name.clone()).collect();
-        let names = Names { routes: &routes, upstreams: &upstreams, rejections: journey::OUTCOMES };
-        let registry = Registry::new(names, cores);
+        let registry = registry(&config);
         let shared = Arc::new(Shared {
             routes: RouteTable::new(config.routes.clone()),
             firewalls: config.upstreams.iter().map(|one| Firewall::new(one)).collect(),
-            endpoints: Endpoints::new(Arc::clone(&config), Arc::clone(&sessions), pages),
+            endpoints: Endpoints::new(Arc::clone(&config), Arc::clone(&sessions), pages(&config)?),
             sessions: Arc::clone(&sessions),
             clock,
             config: Arc::clone(&config),
         });
-        let loads: Vec<Arc<Load>> = config.upstreams.iter().map(|_| Arc::default()).collect();
+        let cores = config.listen.cores.get();
         let (acceptor, queues) = Acceptor::new(cores, &config.limits, Arc::clone(&registry));
         let (stop, phase) = watch::channel(Phase::Running);
         let (drain, draining) = watch::channel(false);
-        let mut running = Vec::with_capacity(cores);
-        for (index, sockets) in queues.into_iter().enumerate() {
-            let Some(metrics) = registry.core(index) else { break };
-            let outline = Outline {
-                index,
-                shared: Arc::clone(&shared),
-                servers: servers.clone(),
-                loads: loads.clone(),
-                tls: tls.clone(),
-                metrics,
-                lines: access.as_ref().map(|access| access.core_buffer()),
-                sockets,
-                draining: draining.clone(),
-            };
-            running.push(Core::start(outline)?);
-        }
-        let mut addresses = doors.addresses;
-        let admin = admin::Admin {
-            registry,
-            sessions: Arc::clone(&sessions),
-            phase: phase.clone(),
-            lines: access.clone(),
+        let blueprint = Blueprint {
+            shared,
+            servers: room.block_on(servers(&config))?,
+            loads: config.upstreams.iter().map(|_| Arc::default()).collect(),
+            tls,
+            access: access.clone(),
+            registry: Arc::clone(&registry),
+            draining: draining.clone(),
         };
+        let started: Result<_, _> = queues
+            .into_iter()
+            .enumerate()
+            .map(|(index, sockets)| Core::start(blueprint.outline(index), sockets))
+            .collect();
+        let mut addresses = doors.addresses;
         if let Some(door) = doors.admin {
             addresses.admin = door.local_addr().ok();
+            let (sessions, lines) = (Arc::clone(&sessions), access.clone());
+            let admin = admin::Admin { registry, sessions, phase: phase.clone(), lines };
             room.spawn(admin::serve(door, Arc::new(admin), phase.clone()));
         }
         if let Some(door) = doors.http {
             addresses.http = door.local_addr().ok();
-            let target = config.listen.public_url.clone();
-            room.spawn(admin::redirect(door, target, phase.clone()));
+            room.spawn(admin::redirect(door, config.listen.public_url.clone(), phase));
         }
         room.spawn(acceptor.run(doors.gates, draining));
         Ok(Self {
@@ -208,7 +187,7 @@ impl Gateway {
             room,
             stop,
             drain,
-            cores: running,
+            cores: started?,
             access,
             drain_timeout: config.listen.drain_timeout,
         })
@@ -274,6 +253,50 @@ impl Gateway {
     }
 }
 
+/// What all cores are made of.
+struct Blueprint {
+    shared: Arc<Shared>,
+    servers: Vec<Vec<Server>>,
+    loads: Vec<Arc<Load>>,
+    tls: Option<Arc<TlsConfig>>,
+    access: Option<Arc<AccessWriter>>,
+    registry: Arc<Registry>,
+    draining: watch::Receiver<bool>,
+}
+
+impl Blueprint {
+    fn outline(&self, index: usize) -> Outline {
+        Outline {
+            index,
+            shared: Arc::clone(&self.shared),
+            servers: self.servers.clone(),
+            loads: self.loads.clone(),
+            tls: self.tls.clone(),
+            metrics: self.registry.core(index),
+            lines: self.access.as_ref().map(|access| access.core_buffer()),
+            draining: self.draining.clone(),
+        }
+    }
+}
+
+fn registry(config: &Config) -> Arc<Registry> {
+    let routes: Vec<String> = config.routes.iter().map(|one| one.name.clone()).collect();
+    let upstreams: Vec<String> = config.upstreams.iter().map(|one| one.name.clone()).collect();
+    let rejections: Vec<&str> = LABELS.iter().chain(&journey::OUTCOMES).copied().collect();
+    let names = Names { routes: &routes, upstreams: &upstreams, rejections: &rejections };
+    Registry::new(names, config.listen.cores.get())
+}
+
+fn pages(config: &Config) -> Result<Pages, PageError> {
+    Pages::new(PageSettings {
+        base: config.login.base.clone(),
+        site_name: config.login.site_name.clone(),
+        identifier_field: config.login.identifier_field.clone(),
+        secret_field: config.login.secret_field.clone(),
+        ..PageSettings::default()
+    })
+}
+
 /// Bound addresses.
 struct Doors {
     gates: Vec<Door>,
@@ -312,7 +335,7 @@ impl Doors {
     }
 }
 
-fn tls(settings: &Tls, clock: &Clock) -> Result<Arc<rustls::ServerConfig>, StartError> {
+fn tls(settings: &Tls, clock: &Clock) -> Result<Arc<TlsConfig>, StartError> {
     match settings {
         Tls::Files { certificate, key } => Ok(tls_config(certificate, key)?),
         Tls::Development { folder } => {

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rustls::ServerConfig;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,7 +13,7 @@ use super::StartError;
 use crate::config::Server;
 use crate::deadline::{Deadlines, TICK};
 use crate::journey::{Journey, Parts, Shared};
-use crate::listen::{Connections, Socket, serve};
+use crate::listen::{Connections, Socket, TlsConfig, serve};
 use crate::observe::{CoreBuffer, CoreMetrics, RequestIds};
 use crate::upstream::{Load, Place, Pool};
 
@@ -27,10 +26,9 @@ pub(super) struct Outline {
     pub(super) shared: Arc<Shared>,
     pub(super) servers: Vec<Vec<Server>>,
     pub(super) loads: Vec<Arc<Load>>,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<Arc<TlsConfig>>,
     pub(super) metrics: Arc<CoreMetrics>,
     pub(super) lines: Option<CoreBuffer>,
-    pub(super) sockets: mpsc::Receiver<Socket>,
     pub(super) draining: watch::Receiver<bool>,
 }
 
@@ -42,7 +40,10 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn start(outline: Outline) -> Result<Self, StartError> {
+    pub(super) fn start(
+        outline: Outline,
+        sockets: mpsc::Receiver<Socket>,
+    ) -> Result<Self, StartError> {
         let (report, finished) = watch::channel(false);
         let (cut, cutting) = oneshot::channel();
         let ids = RequestIds::new().map_err(|error| StartError::System {
@@ -51,7 +52,7 @@ impl Core {
         })?;
         let work = move || {
             let index = outline.index;
-            match run(outline, ids, cutting) {
+            match run(outline, sockets, ids, cutting) {
                 Ok(()) => {}
                 Err(error) => tracing::error!(core = index, error = %error, "a core did not start"),
             }
@@ -84,7 +85,12 @@ impl Core {
     }
 }
 
-fn run(outline: Outline, ids: RequestIds, cutting: oneshot::Receiver<()>) -> io::Result<()> {
+fn run(
+    outline: Outline,
+    sockets: mpsc::Receiver<Socket>,
+    ids: RequestIds,
+    cutting: oneshot::Receiver<()>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
@@ -124,7 +130,7 @@ fn run(outline: Outline, ids: RequestIds, cutting: oneshot::Receiver<()>) -> io:
             }
         };
         tokio::task::spawn_local(deadlines.run(tick));
-        let serving = serve(connections, outline.sockets, outline.draining);
+        let serving = serve(connections, sockets, outline.draining);
         tokio::select! {
             () = serving => {}
             _ = cutting => {}

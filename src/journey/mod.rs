@@ -47,9 +47,9 @@ use rewrite::{Known, Rewritten};
 use route::RouteTable;
 use tunnels::Tunnels;
 
-/// What may become of a request, beside `ok`, as access lines and metrics name it: the labels of
-/// rejections, and what ends a request otherwise.
-pub const OUTCOMES: &[&str] = &["login", "upstream_cut", "client_gone"];
+/// What may become of a request beside `ok` and the labels of rejections, as access lines and
+/// metrics name it.
+pub const OUTCOMES: [&str; 3] = ["login", "upstream_cut", "client_gone"];
 
 /// What the cores share: it never changes while they run.
 pub struct Shared {
@@ -179,7 +179,7 @@ impl Journey {
         if let Some(cut) = path::without_parameters(&target.path)
             && find(&cut) != found
         {
-            return Err(Rejection::BadRequest("ambiguous_path"));
+            return Err(Rejection::AmbiguousPath);
         }
         visit.route = found;
         found.and_then(|index| routes.routes().get(index)).ok_or(Rejection::NotFound)

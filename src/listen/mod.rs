@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use crate::message::forwarded::Hop;
 pub use accept::{Acceptor, Door, Socket, listen as bind};
 pub use connection::{Connections, Kind, serve};
+pub use rustls::ServerConfig as TlsConfig;
 pub use tls::TlsError;
 pub use tls::server_config as tls_config;
 

@@ -21,9 +21,9 @@ pub type Cause = Box<dyn Error + Send + Sync>;
 /// may learn is [`Rejection::answer`].
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
-    /// The request contradicts itself or HTTP.
-    #[error("bad request: {0}")]
-    BadRequest(&'static str),
+    /// The route would depend on whether `;` ends a segment, and applications differ in that.
+    #[error("the path's parameters would change its route")]
+    AmbiguousPath,
     /// The path has no canonical form.
     #[error("bad path")]
     BadPath(#[from] PathError),
@@ -147,6 +147,51 @@ pub struct Answer<'a> {
     pub label: &'static str,
 }
 
+/// All labels, for the closed set of a metric.
+pub const LABELS: &[&str] = &[
+    "ambiguous_path",
+    "bad_path",
+    "bad_host",
+    "validation",
+    "body_too_large",
+    "head_too_large",
+    "request_timeout",
+    "body_broken",
+    "not_found",
+    "method_not_allowed",
+    "misdirected",
+    "missing_token",
+    "malformed",
+    "invalid_signature",
+    "expired",
+    "token_revoked",
+    "refresh_required",
+    "session_expired",
+    "session_revoked",
+    "invalid_credentials",
+    "captcha_failed",
+    "csrf_guard",
+    "forbidden",
+    "rate_limited",
+    "busy",
+    "too_many_requests",
+    "store_unavailable",
+    "stopping",
+    "upstream_unavailable",
+    "upstream_invalid",
+    "upstream_timeout",
+    "upstream_busy",
+    "internal_error",
+    "media_type",
+    "body_malformed",
+    "body_no_object",
+    "body_repeated",
+    "body_fields",
+    "body_nested",
+    "body_type",
+    "body_missing",
+];
+
 /// After which a client may try again when the store or an upstream was not there.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 
@@ -157,9 +202,12 @@ impl Rejection {
     pub fn answer(&self) -> Answer<'_> {
         use StatusCode as S;
         let (status, code, message, label) = match self {
-            Self::BadRequest(label) => {
-                (S::BAD_REQUEST, "bad_request", "The request is not valid.", *label)
-            }
+            Self::AmbiguousPath => (
+                S::BAD_REQUEST,
+                "bad_request",
+                "The path can be read in more than one way.",
+                "ambiguous_path",
+            ),
             Self::BadPath(_) => (
                 S::BAD_REQUEST,
                 "bad_request",

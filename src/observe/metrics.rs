@@ -52,9 +52,10 @@ impl Registry {
         Arc::new(Self { series, cores, listen: ListenMetrics::default() })
     }
 
-    /// The counters of one core; `None` if there is no such core.
-    pub fn core(&self, core: usize) -> Option<Arc<CoreMetrics>> {
-        self.cores.get(core).cloned()
+    /// The counters of one core. What a core counts that there is not is not shown.
+    pub fn core(&self, core: usize) -> Arc<CoreMetrics> {
+        let spare = || Arc::new(CoreMetrics::new(Arc::clone(&self.series)));
+        self.cores.get(core).map_or_else(spare, Arc::clone)
     }
 
     /// The counters of the acceptor, which may be counted from any thread.
