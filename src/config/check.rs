@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::file::{File, Lines, Period, Quota, Size};
 use super::{
     AccessLog, Config, Limits, Log, LogFormat, PathPattern, Problem, Quota as CheckedQuota, file,
+    log_filter,
 };
 
 /// Checks all of `file`; relative paths start at `base`.
@@ -242,10 +243,9 @@ fn limits(file: &file::Limits, found: &mut Findings<'_>) -> Option<Limits> {
 }
 
 fn log(file: &file::Log, found: &mut Findings<'_>) -> Option<Log> {
-    use tracing_subscriber::EnvFilter;
-    if let Err(error) = EnvFilter::builder().parse(&file.level) {
-        let text = format!("{:?} is not a filter: {error}", file.level);
-        found.wrong_but("log.level", text, "write \"info\" or \"info,sallyport=debug\"");
+    if let Err(error) = log_filter(&file.level) {
+        let hint = "write \"info\" or \"info,sallyport=debug\"";
+        found.wrong_but("log.level", error.to_string(), hint);
     }
     Some(Log {
         level: file.level.clone(),

@@ -4,6 +4,7 @@
 mod check;
 mod error;
 mod file;
+mod filter;
 mod origin;
 mod pattern;
 mod reference;
@@ -22,6 +23,7 @@ use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 pub use error::{ConfigError, Problem};
+pub use filter::{BadFilter, log_filter};
 pub use origin::{Origin, split_host_port};
 pub use pattern::{BadPattern, HostPattern, PathPattern, Segment};
 pub use reference::{reference, schema_json};

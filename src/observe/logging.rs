@@ -3,15 +3,13 @@
 use std::io::{self, IsTerminal as _};
 
 use tracing::Subscriber;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{Directive, EnvFilter};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 use super::ObserveError;
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, log_filter};
 
 /// Starts the diagnostic log of this process, on standard error; colours only for a terminal. Errors:
 /// a filter that is none, or a second start.
@@ -29,7 +27,7 @@ pub fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = filter(&log.level)?;
+    let filter = log_filter(&log.level).map_err(ObserveError::Filter)?;
     Ok(Registry::default().with(form(log.format, colours, output)).with(filter))
 }
 
@@ -43,46 +41,6 @@ where
         LogFormat::Text => layer.with_ansi(colours).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(true).boxed(),
     }
-}
-
-/// Reads the directives one by one, so that the operator is told which of them is wrong.
-fn filter(level: &str) -> Result<EnvFilter, ObserveError> {
-    let refuse = |directive: &str, reason: String| {
-        Err(ObserveError::Filter { directive: directive.to_owned(), reason })
-    };
-    // Said first, so that any of the operator's own levels replaces it.
-    let mut filter = EnvFilter::default().add_directive(LevelFilter::ERROR.into());
-    let directives = split(level);
-    if directives.iter().all(|directive| directive.is_empty()) {
-        return refuse(level, "it is empty".to_owned());
-    }
-    for directive in directives {
-        // The library reads a lone word that is no level as the name of a target, so that `inof`
-        // would silence the whole log.
-        let lone = !directive.contains(['=', '[']);
-        if lone && directive.parse::<LevelFilter>().is_err() {
-            return refuse(directive, "it is not a level".to_owned());
-        }
-        match directive.parse::<Directive>() {
-            Ok(parsed) => filter = filter.add_directive(parsed),
-            Err(error) => return refuse(directive, error.to_string()),
-        }
-    }
-    Ok(filter)
-}
-
-/// Splits at the commas that part directives, not at those inside `[span{a=1,b=2}]`.
-fn split(level: &str) -> Vec<&str> {
-    let mut depth = 0_usize;
-    let parts = level.split(|character| {
-        match character {
-            '[' | '{' => depth += 1,
-            ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        character == ',' && depth == 0
-    });
-    parts.map(str::trim).collect()
 }
 
 #[cfg(test)]
@@ -145,32 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused_by_the_part_that_is_wrong() {
-        for (level, wrong) in [
-            ("inof", "inof"),
-            ("", ""),
-            (" , ", " , "),
-            ("info,sallyport=loud", "sallyport=loud"),
-            ("info,,debug", ""),
-            ("info debug", "info debug"),
-            ("warn,[span{=", "[span{="),
-        ] {
-            let log =
-                Log { level: level.to_owned(), format: LogFormat::Text, access: AccessLog::Off };
-            match subscriber(&log, false, io::sink).map(drop) {
-                Err(ObserveError::Filter { directive, .. }) => assert_eq!(directive, wrong),
-                other => panic!("{level:?}: {other:?}"),
-            }
-        }
-        let error = filter("inof").unwrap_err().to_string();
-        assert!(error.starts_with(r#"log.level: "inof" is not a filter: it is not a level"#));
-    }
-
-    #[test]
-    fn a_filter_may_name_spans_with_commas_inside() {
-        assert_eq!(
-            split("info,[a{b=1,c=2}]=debug , d=trace"),
-            ["info", "[a{b=1,c=2}]=debug", "d=trace"]
-        );
+    fn a_filter_that_is_none_is_refused_in_the_operators_words() {
+        let log = Log { level: "inof".to_owned(), format: LogFormat::Text, access: AccessLog::Off };
+        let error = subscriber(&log, false, io::sink).map(drop).unwrap_err().to_string();
+        assert_eq!(error, r#"log.level: "inof" is not a filter: it is not a level"#);
     }
 }

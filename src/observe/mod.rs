@@ -18,20 +18,14 @@ pub use metrics::{CoreMetrics, ListenMetrics, Names, Registry, Sample, SampleKin
 pub use request_id::{RequestId, RequestIdText, RequestIds};
 pub use writer::AccessWriter;
 
+use crate::config::BadFilter;
+
 /// Why the operator will not see what they asked to see. All of these end the start.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
-    /// The operator wrote a filter that means nothing, or not what it seems to mean.
-    #[error(
-        "log.level: {directive:?} is not a filter: {reason}; write a level \
-         (error, warn, info, debug, trace), or target=level pairs parted by commas"
-    )]
-    Filter {
-        /// The part of the filter that is wrong.
-        directive: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The operator wrote a filter that is none.
+    #[error("log.level: {0}")]
+    Filter(BadFilter),
     /// Something in this process has claimed the diagnostic log before.
     #[error("the diagnostic log was started twice")]
     LogTaken(#[source] tracing::subscriber::SetGlobalDefaultError),

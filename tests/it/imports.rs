@@ -37,9 +37,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("governor", &["session/"]),
     ("argon2", &["session/"]),
     ("hyper::client", &["upstream/"]),
-    // The demonstration application is a server of its own.
-    ("hyper::server", &["listen/", "upstream/demo.rs"]),
-    ("tracing_subscriber", &["observe/"]),
+    // The demonstration application and the admin door are servers of their own.
+    ("hyper::server", &["listen/", "upstream/demo.rs", "gateway/admin.rs"]),
+    // Whether a filter is one must be known before any log is started.
+    ("tracing_subscriber", &["observe/", "config/filter.rs"]),
     ("clap", &["main.rs", "cli.rs", "cli/"]),
     ("minijinja", &["endpoints/"]),
 ];
