@@ -155,7 +155,7 @@ fn clock() -> Clock {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn a_lost_or_late_response_never_logs_anybody_out(acts in acts(false, false)) {
