@@ -3,6 +3,10 @@
 (() => {
   const all = (selector, act) => document.querySelectorAll(selector).forEach(act);
 
+  // The fragment never reaches the server, yet the browser carries it here over the redirect. Taken
+  // now, since a link within this page changes it.
+  const fragment = location.hash.length < 2048 ? location.hash : '';
+
   // Show and hide a password. It is hidden again before the form is sent, so that the browser
   // never takes it for plain text worth remembering.
   all('[data-reveal]', (button) => {
@@ -38,10 +42,7 @@
       if (sent) return event.preventDefault();
       sent = true;
       const target = form.elements.return_to;
-      // The fragment never reaches the server, yet the browser carries it here over the redirect.
-      if (target && location.hash && location.hash.length < 2048) {
-        target.value = target.value.split('#')[0] + location.hash;
-      }
+      if (target && fragment) target.value = target.value.split('#')[0] + fragment;
       if (button) {
         button.dataset.idle = button.textContent;
         button.textContent = button.dataset.busy;
