@@ -60,11 +60,18 @@ pub(super) fn typed(text: &str) -> String {
 /// Everything that is not plain ASCII; the delimiters of a URL stay as they are.
 const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b' ');
 
-/// A validated target in the ASCII form that a browser would send it in (WHATWG URL, percent-encode
-/// sets), so that cleaning never changes where it leads. `None` if it is too long to be carried.
-pub(super) fn target(text: &str) -> Option<String> {
+/// A value that a form carries, in ASCII. `None` if it is too long to be carried.
+pub(super) fn carried(text: &str) -> Option<String> {
     let encoded = utf8_percent_encode(text, NOT_PLAIN).to_string();
     (!encoded.is_empty() && encoded.len() <= TARGET).then_some(encoded)
+}
+
+/// A validated target in the form that a browser would send it in (WHATWG URL, percent-encode
+/// sets), so that cleaning never changes where it leads. Whoever validated it, what is neither a
+/// path nor the web is no target: a link to `javascript:` must not depend on another's care.
+pub(super) fn target(text: &str) -> Option<String> {
+    let leads = ["/", "https://", "http://"].iter().any(|start| text.starts_with(start));
+    leads.then(|| carried(text)).flatten()
 }
 
 /// Browser and system of a `User-Agent`, as far as they can be told; `None` where they cannot.
@@ -132,7 +139,9 @@ mod tests {
         assert_eq!(target("/a?b=c&d=%20#e/f").as_deref(), Some("/a?b=c&d=%20#e/f"));
         assert_eq!(target("/ä b").as_deref(), Some("/%C3%A4%20b"));
         assert_eq!(target(&format!("/{}", "a".repeat(5000))), None);
-        assert_eq!(target(""), None);
+        for wrong in ["", "javascript:alert(1)", " /a", "data:text/html,a", "a"] {
+            assert_eq!(target(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]
@@ -153,8 +162,8 @@ mod tests {
             prop_assert!(shown.chars().count() <= most);
             prop_assert!(!shown.chars().any(disturbs));
             prop_assert!(!typed(&text).chars().any(disturbs));
-            if let Some(target) = target(&text) {
-                prop_assert!(target.bytes().all(|byte| byte.is_ascii_graphic()));
+            if let Some(carried) = carried(&text) {
+                prop_assert!(carried.bytes().all(|byte| byte.is_ascii_graphic()));
             }
         }
     }

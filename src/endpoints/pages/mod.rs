@@ -150,8 +150,8 @@ const TEMPLATES: &[(&str, &str)] = &[
 ];
 
 impl Pages {
-    /// Parses everything and shows every kind of page once in every language, so that a mistake in
-    /// the operator's files is told now and not to a person who wants to log in.
+    /// Parses everything, and shows every kind of page once in every language if the operator has
+    /// templates, so that a mistake in them is told now and not to a person who wants to log in.
     pub fn new(settings: PageSettings) -> Result<Self, PageError> {
         check(&settings)?;
         let assets = own::assets(&settings.brand)?;
@@ -185,7 +185,9 @@ impl Pages {
             let (templates, built_in) = (speak(&templates), speak(&built_in));
             pages.languages.push(Spoken { texts, header, templates, built_in });
         }
-        pages.rehearse(&own_templates)?;
+        if !own_templates.is_empty() {
+            pages.rehearse(&own_templates)?;
+        }
         Ok(pages)
     }
 

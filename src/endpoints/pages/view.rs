@@ -38,7 +38,7 @@ pub(super) fn view(page: &Page<'_>, texts: &Texts, settings: &PageSettings) -> V
             notice => (),
             return_to => (),
             login => display::short(new.login, NAME),
-            token => new.token.and_then(display::target),
+            token => new.token.and_then(display::carried),
             min_length => new.min_length,
         },
         Page::ResetRequest { identifier, sent, error } => context! {
@@ -90,7 +90,7 @@ fn signup_view(signup: &Signup<'_>, texts: &Texts, base: &str) -> Value {
         lead => lead.map(|key| safe(texts, key)),
         action => format!("{base}/{path}"),
         identifier => display::typed(signup.identifier),
-        token => signup.token.and_then(display::target),
+        token => signup.token.and_then(display::carried),
         min_length => signup.min_length,
         return_to => signup.return_to.and_then(display::target),
         login_url => with_target(&format!("{base}/login"), signup.return_to),
