@@ -11,7 +11,7 @@ use http::{HeaderValue, Method};
 use crate::access::Caller;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::config::Origin;
-use crate::listen::Arrival;
+use crate::message::arrival::Arrival;
 use crate::message::host::{self, RequestHost};
 use crate::message::path;
 use crate::message::reject::Rejection;

@@ -9,8 +9,10 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::Journey;
 use super::admit::Visit;
-use crate::listen::BoxError;
 use crate::upstream::ResponseBody;
+
+/// What hyper takes as the error of a body.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is sent, and what is told of it afterwards.
 pub struct ReplyBody {

@@ -28,7 +28,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::config::{Access, Config, Route};
 use crate::deadline::Deadlines;
 use crate::endpoints::Endpoints;
-use crate::listen::{Answer, Arrival};
+use crate::message::arrival::Arrival;
 use crate::message::fields::Firewall;
 use crate::message::reject::Rejection;
 use crate::message::{forwarded, path};
@@ -284,11 +284,9 @@ impl Journey {
     }
 }
 
-impl Answer for Journey {
-    type Body = ReplyBody;
-
+impl Journey {
     /// The wrap: identity, timing, and the turning of any refusal into a response, in one place.
-    async fn answer(
+    pub async fn answer(
         self: Rc<Self>,
         request: Request<Incoming>,
         arrival: Rc<Arrival>,

@@ -13,7 +13,7 @@ use super::authenticate::{Credential, Source};
 use super::authorize::is_websocket;
 use crate::access::{Identity, Permit};
 use crate::config::{HostPolicy, Route, Upstream};
-use crate::listen::Arrival;
+use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
 use crate::message::{cookies, fields, forwarded};
 use crate::token::AssertionClaims;

@@ -21,9 +21,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::{ConnectionPermit, Socket};
 use super::guarded::{Guarded, Pulse, Times};
-use super::{Answer, Arrival};
 use crate::config::Limits;
 use crate::deadline::{Deadline, Deadlines};
+use crate::journey::Journey;
+use crate::message::arrival::Arrival;
 use crate::observe::CoreMetrics;
 
 /// HTTP/2 windows: a stream may be 64 KiB ahead of its reader, a connection 1 MiB (RFC 9113
@@ -46,8 +47,8 @@ pub enum Kind {
 }
 
 /// What all connections of one core share.
-pub struct Connections<A> {
-    answer: Rc<A>,
+pub struct Connections {
+    journey: Rc<Journey>,
     tls: Option<TlsAcceptor>,
     deadlines: Rc<Deadlines>,
     limits: Limits,
@@ -66,10 +67,10 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Here {
     }
 }
 
-impl<A: Answer> Connections<A> {
-    /// Connections answered by `answer`.
+impl Connections {
+    /// Connections whose requests go to `journey`.
     pub fn new(
-        answer: Rc<A>,
+        journey: Rc<Journey>,
         tls: Option<Arc<ServerConfig>>,
         deadlines: Rc<Deadlines>,
         limits: &Limits,
@@ -92,7 +93,7 @@ impl<A: Answer> Connections<A> {
             .max_pending_accept_reset_streams(PENDING_RESETS)
             .max_local_error_reset_streams(LOCAL_RESETS);
         Rc::new(Self {
-            answer,
+            journey,
             tls: tls.map(TlsAcceptor::from),
             deadlines,
             limits: limits.clone(),
@@ -105,8 +106,8 @@ impl<A: Answer> Connections<A> {
 
 /// Serves the sockets that come through `sockets` until the acceptor is gone and the last
 /// connection has ended, or `deadline` after `draining` has said true.
-pub async fn serve<A: Answer>(
-    connections: Rc<Connections<A>>,
+pub async fn serve(
+    connections: Rc<Connections>,
     mut sockets: mpsc::Receiver<Socket>,
     draining: watch::Receiver<bool>,
 ) {
@@ -124,7 +125,7 @@ pub async fn serve<A: Answer>(
     let _closed = all_gone.recv().await;
 }
 
-impl<A: Answer> Connections<A> {
+impl Connections {
     async fn serve_one(self: Rc<Self>, socket: Socket, draining: watch::Receiver<bool>) {
         let Socket { stream, peer, kind, permit } = socket;
         let Ok(stream) = TcpStream::from_std(stream) else { return };
@@ -132,13 +133,13 @@ impl<A: Answer> Connections<A> {
         let _counted = Opened(&self.metrics);
         match kind {
             Kind::Plain => {
-                let arrival = Arrival::new(peer, false, false);
+                let arrival = Rc::new(Arrival::new(peer, false, false));
                 self.http1(stream, arrival, permit, draining).await;
             }
             Kind::Tls => {
                 let Some(stream) = self.handshake(stream, peer).await else { return };
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let arrival = Arrival::new(peer, true, h2);
+                let arrival = Rc::new(Arrival::new(peer, true, h2));
                 if h2 {
                     self.http2(stream, arrival, permit, draining).await;
                 } else {
@@ -187,10 +188,10 @@ impl<A: Answer> Connections<A> {
     {
         let (pulse, reading, writing) = self.pulse();
         let io = Guarded::new(stream, pulse.clone(), permit, true);
-        let answer = Rc::clone(&self.answer);
+        let journey = Rc::clone(&self.journey);
         let service = service_fn(move |request: Request<Incoming>| {
             pulse.busy();
-            let working = Rc::clone(&answer).answer(request, Rc::clone(&arrival));
+            let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
             let done = Done(pulse.clone());
             async move {
                 let response = working.await;
@@ -212,12 +213,12 @@ impl<A: Answer> Connections<A> {
     {
         let (pulse, reading, writing) = self.pulse();
         let io = Guarded::new(stream, pulse.clone(), permit, false);
-        let answer = Rc::clone(&self.answer);
+        let journey = Rc::clone(&self.journey);
         pulse.idle();
         let streams = Rc::new(Streams { open: Cell::new(0), pulse });
         let service = service_fn(move |request: Request<Incoming>| {
             let stream = Streams::begin(&streams);
-            let working = Rc::clone(&answer).answer(request, Rc::clone(&arrival));
+            let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
             async move {
                 let response = working.await;
                 Ok::<_, Infallible>(response.map(|body| Watched { body, _done: stream }))
