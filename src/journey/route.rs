@@ -37,7 +37,7 @@ type NodeId = usize;
 /// What the routes say of the paths that begin as the way to this node does.
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<Box<str>, NodeId, BuildHasherDefault<SegmentHasher>>,
+    literals: Literals,
     /// `*`
     one: Option<NodeId>,
     /// Routes whose path ends here.
@@ -45,6 +45,16 @@ struct Node {
     /// Routes whose path goes on with `**`.
     rest: ByMethod,
 }
+
+/// The ways on from a node by a literal segment.
+#[derive(Debug)]
+enum Literals {
+    /// Up to [`FEW`]: comparing them all costs less than a hash, and they lie side by side.
+    Few(Vec<(Box<str>, NodeId)>),
+    Many(HashMap<Box<str>, NodeId, BuildHasherDefault<SegmentHasher>>),
+}
+
+const FEW: usize = 6;
 
 /// Routes with one host and path, by method.
 #[derive(Debug, Default)]
@@ -116,7 +126,7 @@ impl RouteTable {
             Some((segment, left)) => (segment, Some(left)),
             None => (left, None),
         };
-        let literal = node.literals.get(segment).copied();
+        let literal = node.literals.get(segment);
         // A trailing slash makes an empty segment, which `*` does not match.
         let one = node.one.filter(|_| !segment.is_empty());
         literal
@@ -162,7 +172,7 @@ impl RouteTable {
         let next = self
             .nodes
             .get_mut(node)
-            .map_or(fresh, |node| *node.literals.entry(literal.into()).or_insert(fresh));
+            .map_or(fresh, |node| node.literals.get_or_insert(literal, fresh));
         self.grow(next);
         next
     }
@@ -179,6 +189,39 @@ impl RouteTable {
         if id == self.nodes.len() {
             self.nodes.push(Node::default());
         }
+    }
+}
+
+impl Default for Literals {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl Literals {
+    fn get(&self, segment: &str) -> Option<NodeId> {
+        match self {
+            Self::Few(few) => {
+                few.iter().find_map(|(literal, next)| (**literal == *segment).then_some(*next))
+            }
+            Self::Many(many) => many.get(segment).copied(),
+        }
+    }
+
+    fn get_or_insert(&mut self, literal: &str, fresh: NodeId) -> NodeId {
+        if let Some(next) = self.get(literal) {
+            return next;
+        }
+        match self {
+            Self::Few(few) if few.len() < FEW => few.push((literal.into(), fresh)),
+            Self::Few(few) => {
+                let mut many: HashMap<_, _, _> = std::mem::take(few).into_iter().collect();
+                many.insert(literal.into(), fresh);
+                *self = Self::Many(many);
+            }
+            Self::Many(many) => _ = many.insert(literal.into(), fresh),
+        }
+        fresh
     }
 }
 
@@ -205,9 +248,10 @@ impl ByMethod {
     }
 }
 
-/// FNV-1a, eight bytes at a time, for the literals of a node. What is *in* the map comes from the
-/// config; a client only chooses what is looked up, and cannot make the map's chains longer by it.
-/// So nothing is gained by a keyed hash, which costs several times as much on short segments.
+/// A multiplicative hash, eight bytes at a time, for the literals of a node. What is *in* the map
+/// comes from the config; a client only chooses what is looked up, and cannot make the map's chains
+/// longer by it. So nothing is gained by a keyed hash, which costs several times as much on short
+/// segments.
 #[derive(Debug, Default)]
 struct SegmentHasher(u64);
 

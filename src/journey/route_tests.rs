@@ -118,6 +118,18 @@ fn head_is_no_way_around_what_get_asks() {
 }
 
 #[test]
+fn each_of_many_siblings_is_found() {
+    let routes: Vec<String> = (0..200).map(|number| format!("/area-{number}/*")).collect();
+    let table = table(&routes.iter().map(String::as_str).collect::<Vec<_>>());
+    for name in &routes {
+        let path = name.replace('*', "x");
+        assert_eq!(found(&table, &format!("GET h{path}")), Some(name.as_str()));
+    }
+    assert_eq!(found(&table, "GET h/area-200/x"), None);
+    assert_eq!(found(&table, "GET h//x"), None);
+}
+
+#[test]
 fn without_a_route_everything_is_closed() {
     assert_eq!(found(&table(&[]), "GET h/"), None);
     assert_eq!(found(&table(&["/a"]), "GET h/b"), None);

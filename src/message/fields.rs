@@ -5,24 +5,20 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Upstream;
 
-/// Fields that belong to one connection. RFC 9110 section 7.6.1 names those up to `upgrade`; the
-/// others are spoken to us, or are known to be taken for something else behind a proxy.
-static HOP_BY_HOP: [HeaderName; 12] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-authentication-info"),
-    // RFC 7540 section 3.2.1: only meant for an upgrade to h2c, which we do not offer.
-    HeaderName::from_static("http2-settings"),
-    // CGI hands it to programs as `HTTP_PROXY` (CVE-2016-5385).
-    HeaderName::from_static("proxy"),
-];
+/// Whether a field belongs to one connection. RFC 9110 section 7.6.1 names the first row; those of
+/// the second are spoken to us, or are known to be taken for something else behind a proxy.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" => true,
+        "transfer-encoding" | "upgrade" => true,
+        "proxy-authenticate" | "proxy-authorization" | "proxy-authentication-info" => true,
+        // RFC 7540 section 3.2.1: only meant for an upgrade to h2c, which we do not offer.
+        "http2-settings" => true,
+        // CGI hands it to programs as `HTTP_PROXY` (CVE-2016-5385).
+        "proxy" => true,
+        _ => false,
+    }
+}
 
 /// Most names of `Connection` fields that are honoured; a head has fewer fields than that.
 const MAX_CONNECTION_NAMES: usize = 256;
@@ -41,8 +37,26 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             lists.iter().for_each(|list| strip_listed(headers, list));
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    remove_where(headers, is_hop_by_hop);
+}
+
+/// Removes the fields whose name `refused` says, in rounds that need no memory of their own.
+fn remove_where(headers: &mut HeaderMap, refused: impl Fn(&HeaderName) -> bool) {
+    const AT_ONCE: usize = 8;
+    loop {
+        let mut doomed: [Option<HeaderName>; AT_ONCE] = Default::default();
+        let mut count = 0;
+        for (place, name) in doomed.iter_mut().zip(headers.keys().filter(|name| refused(name))) {
+            *place = Some(name.clone());
+            count += 1;
+        }
+        for name in doomed.into_iter().take(count).flatten() {
+            headers.remove(name);
+        }
+        // There may be more than one round holds.
+        if count < AT_ONCE {
+            return;
+        }
     }
 }
 
@@ -123,29 +137,13 @@ impl Firewall {
     /// forwarding fields unless `trusted_peer` sent them, and other names with `_` or `.` unless
     /// the upstream's config allows them.
     pub fn strip(&self, headers: &mut HeaderMap, trusted_peer: bool) {
-        const AT_ONCE: usize = 8;
-        loop {
-            let mut doomed: [Option<HeaderName>; AT_ONCE] = Default::default();
-            let refused = headers.keys().filter(|name| self.refuses(name, trusted_peer));
-            let mut count = 0;
-            for (place, name) in doomed.iter_mut().zip(refused) {
-                *place = Some(name.clone());
-                count += 1;
-            }
-            for name in doomed.into_iter().flatten() {
-                headers.remove(name);
-            }
-            // There may be more than one round holds.
-            if count < AT_ONCE {
-                return;
-            }
-        }
+        remove_where(headers, |name| self.refuses(name, trusted_peer));
     }
 
     fn refuses(&self, name: &HeaderName, trusted_peer: bool) -> bool {
         let bytes = name.as_str().as_bytes();
         // Programs behind CGI-like interfaces cannot tell these from a hyphen.
-        let odd = bytes.iter().fold(false, |odd, &byte| odd | (fold(byte) != byte));
+        let odd = bytes.iter().any(|&byte| is_odd(byte));
         if odd {
             let dotted = bytes.iter().any(|byte| matches!(byte, b'_' | b'.'));
             return self.tells_who(bytes)
@@ -180,6 +178,24 @@ fn starts_folded(name: &[u8], folded: &[u8]) -> bool {
 /// nor digit is a hyphen.
 const fn fold(byte: u8) -> u8 {
     if byte.is_ascii_lowercase() || byte.is_ascii_digit() { byte } else { b'-' }
+}
+
+/// Whether folding changes `byte`.
+fn is_odd(byte: u8) -> bool {
+    // One load for each byte of each name of a head, instead of a row of comparisons.
+    static ODD: [bool; 128] = {
+        let mut table = [true; 128];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            {
+                table[byte as usize] = fold(byte) != byte;
+            }
+            byte += 1;
+        }
+        table
+    };
+    ODD.get(usize::from(byte)).is_none_or(|&odd| odd)
 }
 
 const fn letter(byte: u8) -> u32 {

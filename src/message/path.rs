@@ -81,7 +81,10 @@ pub fn without_parameters(path: &str) -> Option<Cow<'_, str>> {
 /// Whether `path` certainly is canonical. "No" only means that the thorough way has to look.
 fn is_canonical(path: &[u8]) -> bool {
     let mut rest = path;
-    while let Some((&byte, after)) = rest.split_first() {
+    while let Some(at) = rest.iter().position(|&byte| !is_plain(byte)) {
+        let Some((&byte, after)) = rest.get(at..).and_then(<[u8]>::split_first) else {
+            return false;
+        };
         rest = match byte {
             b'/' => match after {
                 [b'/', ..] => return false,
@@ -94,11 +97,28 @@ fn is_canonical(path: &[u8]) -> bool {
                 Some(after) => after,
                 None => return false,
             },
-            byte if is_pchar(byte) => after,
             _ => return false,
         };
     }
     true
+}
+
+/// Whether `byte` stands for itself wherever it is.
+fn is_plain(byte: u8) -> bool {
+    // One load for each byte of a path, instead of a row of comparisons.
+    static PLAIN: [bool; 128] = {
+        let mut table = [false; 128];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            {
+                table[byte as usize] = is_pchar(byte);
+            }
+            byte += 1;
+        }
+        table
+    };
+    PLAIN.get(usize::from(byte)).is_some_and(|&plain| plain)
 }
 
 /// Whether a segment of dots is over, given what stands behind them.
