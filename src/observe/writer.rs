@@ -62,7 +62,7 @@ impl AccessWriter {
             .name("access-log".to_owned())
             .spawn(move || {
                 let _running = running;
-                writer.run(&batches);
+                writer.run(batches);
             })
             .map_err(ObserveError::Thread)?;
         Ok(Some(Self { outlet, format: log.format, ended: Mutex::new(ended) }))
@@ -166,7 +166,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, batches: &Receiver<Batch>) {
+    /// Ends with the queue closed, so that what comes later is refused and counted.
+    fn run(mut self, batches: Receiver<Batch>) {
         while let Ok(batch) = batches.recv() {
             self.take(&batch);
             if self.signs.stop.load(Ordering::Acquire) {

@@ -398,7 +398,7 @@ fn expectations_are_checked_for_form() {
             "gateway.toml:4: expect[0].request: \"/admin\" is not a request; write method and path, \
              such as \"GET /admin/users\", or a whole URL",
             "gateway.toml:6: expect[0].as.roles[0]: \"\" is not a name without blanks and commas",
-            "gateway.toml:8: log.level: \"loud,=\" is not a",
+            "gateway.toml:8: log.level: \"loud\" is not a",
         ]
     );
 }
