@@ -293,6 +293,12 @@ fn pages(config: &Config) -> Result<Pages, PageError> {
         site_name: config.login.site_name.clone(),
         identifier_field: config.login.identifier_field.clone(),
         secret_field: config.login.secret_field.clone(),
+        return_origins: config
+            .login
+            .return_hosts
+            .iter()
+            .map(|host| format!("https://{host}"))
+            .collect(),
         ..PageSettings::default()
     })
 }

@@ -12,6 +12,6 @@ impl Endpoints {
         // Shorter than the time by which a new key is published before it signs.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
         let body = self.sessions.keyring().borrow().jwks().into();
-        Answered { status: StatusCode::OK, headers, body, cookies: Vec::new() }
+        Answered { status: StatusCode::OK, headers, body, cookies: Vec::new(), pair: None }
     }
 }

@@ -138,7 +138,7 @@ impl Endpoints {
             let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
             let base = &self.config.login.base;
             let onward = format!("{base}/login?{SIGNED_IN}=1&return_to={place}");
-            return Ok(Answered::see_other(&onward)?.with_cookies(cookies));
+            return Ok(Answered::see_other(&onward)?.with_pair(cookies, &begun.pair));
         }
         let who = &begun.pair.who;
         let mut answer = Answered::json(&json!({
@@ -153,7 +153,7 @@ impl Endpoints {
             "expires_at": begun.pair.access_expires_at().secs(),
         }));
         answer.headers.extend(limit_fields(&begun.allowance));
-        Ok(answer.with_cookies(cookies))
+        Ok(answer.with_pair(cookies, &begun.pair))
     }
 
     fn login_refused(

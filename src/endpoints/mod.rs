@@ -13,7 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LOCATION,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -25,6 +28,7 @@ use crate::message::form::Fields;
 use crate::message::reject::Rejection;
 use crate::message::return_to::{self, ReturnTo};
 use crate::session::{Allowance, Pair, Sessions};
+use crate::token::AccessClaims;
 use pages::{Page, Pages};
 
 /// One of our own paths with one method.
@@ -165,6 +169,8 @@ pub struct Answered {
     pub body: Bytes,
     /// `Set-Cookie` fields.
     pub cookies: Vec<HeaderValue>,
+    /// What they hold, and since when; `None` when they delete.
+    pub pair: Option<(Arc<AccessClaims>, Timestamp)>,
 }
 
 /// A refusal by an endpoint, and the cookies that go with it.
@@ -289,7 +295,7 @@ impl Endpoints {
             login_url: login.is_none().then_some(login_url.as_str()),
             switch_url: login.is_some().then_some(switch_url.as_str()),
         };
-        self.render(&Page::Error(failure), languages)
+        self.render(&Page::Error(failure), languages).html
     }
 
     /// The fields that every page of ours has.
@@ -299,17 +305,19 @@ impl Endpoints {
         }
     }
 
-    fn render(&self, page: &Page<'_>, languages: Option<&HeaderValue>) -> String {
+    fn render(&self, page: &Page<'_>, languages: Option<&HeaderValue>) -> pages::Rendered {
         let language = self.pages.language(languages.and_then(|list| list.to_str().ok()));
-        self.pages.render(page, language).html
+        self.pages.render(page, language)
     }
 
     fn page(&self, status: StatusCode, page: &Page<'_>, asked: &Asked<'_>) -> Answered {
         let mut headers = HeaderMap::new();
         self.page_headers(&mut headers);
         let languages = asked.head.headers.get(http::header::ACCEPT_LANGUAGE);
-        let body = self.render(page, languages).into();
-        Answered { status, headers, body, cookies: Vec::new() }
+        let rendered = self.render(page, languages);
+        headers.insert(CONTENT_LANGUAGE, rendered.language);
+        let body = rendered.html.into();
+        Answered { status, headers, body, cookies: Vec::new(), pair: None }
     }
 
     fn asset(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
@@ -317,12 +325,20 @@ impl Endpoints {
         let asset = self.pages.asset(name).ok_or(Rejection::NotFound)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+        if let Ok(etag) = HeaderValue::from_str(&asset.etag) {
+            headers.insert(ETAG, etag);
+        }
+        // RFC 9110 section 13.1.2
+        if asked.head.headers.get(IF_NONE_MATCH).is_some_and(|held| held == asset.etag.as_str()) {
+            let (status, body) = (StatusCode::NOT_MODIFIED, Bytes::new());
+            return Ok(Answered { status, headers, body, cookies: Vec::new(), pair: None });
+        }
         let version = query(asked.head, "v");
         let kept = HeaderValue::from_static(asset.cache_control(version.as_deref()));
         headers.insert(CACHE_CONTROL, kept);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let body = asset.body.clone();
-        Ok(Answered { status: StatusCode::OK, headers, body, cookies: Vec::new() })
+        Ok(Answered { status: StatusCode::OK, headers, body, cookies: Vec::new(), pair: None })
     }
 
     /// Where a person wants to go afterwards, if it is a place that we may send them to.
@@ -342,7 +358,7 @@ impl Answered {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let body = format!("{value}").into();
-        Self { status: StatusCode::OK, headers, body, cookies: Vec::new() }
+        Self { status: StatusCode::OK, headers, body, cookies: Vec::new(), pair: None }
     }
 
     /// RFC 9110 section 15.4.4: the answer to a POST that leads on is fetched by GET, never sent
@@ -354,11 +370,17 @@ impl Answered {
         headers.insert(LOCATION, location);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let (status, body) = (StatusCode::SEE_OTHER, Bytes::new());
-        Ok(Self { status, headers, body, cookies: Vec::new() })
+        Ok(Self { status, headers, body, cookies: Vec::new(), pair: None })
     }
 
     fn with_cookies(mut self, cookies: Vec<HeaderValue>) -> Self {
         self.cookies = cookies;
+        self
+    }
+
+    fn with_pair(mut self, cookies: Vec<HeaderValue>, pair: &Pair) -> Self {
+        self.cookies = cookies;
+        self.pair = Some((Arc::clone(&pair.claims), pair.issued_at));
         self
     }
 }

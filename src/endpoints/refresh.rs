@@ -21,7 +21,7 @@ impl Endpoints {
                     "message": "Access token refreshed successfully",
                     "expires_at": pair.access_expires_at().secs(),
                 }));
-                Ok(answer.with_cookies(self.pair_cookies(pair, asked.now)))
+                Ok(answer.with_pair(self.pair_cookies(pair, asked.now), pair))
             }
             Err(error) => {
                 let useless = error.is_final();

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::HOST;
 use http::request::Parts;
@@ -17,6 +18,7 @@ use crate::message::path;
 use crate::message::reject::Rejection;
 use crate::observe::RequestId;
 use crate::session::Allowance;
+use crate::token::AccessClaims;
 
 /// What is known of a request, told in its access line when its answer has been sent.
 #[derive(Debug)]
@@ -46,8 +48,9 @@ pub(super) struct Visit {
 /// Cookies that wait for the response head.
 #[derive(Debug, Default)]
 pub(super) struct PendingCookies {
-    pub(super) made: Option<Timestamp>,
     pub(super) values: Vec<HeaderValue>,
+    /// What they hold, and since when; `None` when they delete, which is never too late.
+    pub(super) pair: Option<(Arc<AccessClaims>, Timestamp)>,
 }
 
 /// The host as the request carried it; a clone of either costs no allocation.

@@ -2,6 +2,7 @@
 //! answers. A browser's session is refreshed in passing here.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HeaderMap};
 use http::request::Parts;
@@ -14,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::RefreshStyle;
 use crate::message::cookies::{self, Found};
 use crate::message::reject::Rejection;
-use crate::session::{Pair, RefreshError};
+use crate::session::RefreshError;
 use crate::token::{AccessClaims, TokenError};
 
 /// How a credential came, which decides whether a foreign page could have sent it.
@@ -175,7 +176,10 @@ impl Journey {
         match sessions.refresh(token, visit.client).await {
             Ok(refreshed) => {
                 let now = self.shared.clock.now();
-                visit.cookies = self.pair_cookies(&refreshed.pair, now);
+                let pair = &refreshed.pair;
+                let values = self.shared.endpoints.pair_cookies(pair, now);
+                let held = Some((Arc::clone(&pair.claims), pair.issued_at));
+                visit.cookies = PendingCookies { values, pair: held };
                 match self.look_up(&refreshed.pair.access, now) {
                     Ok(known) => Ok(Credential::Valid(known, Source::Cookie)),
                     Err(refused) => Ok(Credential::Invalid(refused.into())),
@@ -183,10 +187,8 @@ impl Journey {
             }
             Err(error) => {
                 if error.is_final() {
-                    visit.cookies = PendingCookies {
-                        made: Some(visit.now),
-                        values: self.shared.endpoints.cleared_cookies(),
-                    };
+                    let values = self.shared.endpoints.cleared_cookies();
+                    visit.cookies = PendingCookies { values, pair: None };
                 }
                 match error {
                     // We could not find out: that is our fault, and nobody is logged out for it.
@@ -195,10 +197,6 @@ impl Journey {
                 }
             }
         }
-    }
-
-    fn pair_cookies(&self, pair: &Pair, now: Timestamp) -> PendingCookies {
-        PendingCookies { made: Some(now), values: self.shared.endpoints.pair_cookies(pair, now) }
     }
 
     /// Verifies an access token, by memory if it can.
@@ -229,7 +227,14 @@ impl Journey {
             return Ok(known);
         }
         let claims = self.keyring.borrow().verify_access(token, now).map_err(Refused::from)?;
-        let identity = identity(claims);
+        let mut identity = identity(claims);
+        // When the operator shortens `access_ttl`, tokens that were made before must not outlive
+        // the revocations that are written from now on.
+        let longest = identity.issued_at.plus(self.shared.config.session.access_ttl);
+        identity.expires_at = identity.expires_at.min(longest);
+        if identity.expires_at <= now {
+            return Err(Refused::Ended);
+        }
         if refuses(&identity) {
             return Err(Refused::Revoked);
         }

@@ -52,23 +52,20 @@ impl Journey {
         let answered = match self.shared.endpoints.answer(endpoint, asked).await {
             Ok(answered) => answered,
             Err(refused) => {
-                self.set_cookies(refused.cookies, visit);
+                if !refused.cookies.is_empty() {
+                    visit.cookies = PendingCookies { values: refused.cookies, pair: None };
+                }
                 visit.allowance = refused.allowance;
                 return Err(refused.rejection.into());
             }
         };
-        self.set_cookies(answered.cookies, visit);
+        if !answered.cookies.is_empty() {
+            visit.cookies = PendingCookies { values: answered.cookies, pair: answered.pair };
+        }
         let mut response = Response::new(Content::Own(answered.body));
         *response.status_mut() = answered.status;
         *response.headers_mut() = answered.headers;
         Ok(response)
-    }
-
-    fn set_cookies(&self, cookies: Vec<http::HeaderValue>, visit: &mut Visit) {
-        if !cookies.is_empty() {
-            let made = Some(self.shared.clock.now());
-            visit.cookies = PendingCookies { made, values: cookies };
-        }
     }
 
     fn own_guard(

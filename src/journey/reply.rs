@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use super::Journey;
 use super::admit::Visit;
 use super::body::Content;
-use crate::clock::Timestamp;
 use crate::endpoints::limit_fields;
 use crate::message::fields;
+use crate::token::AccessClaims;
 use crate::upstream::Inbound;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,7 +46,7 @@ impl Journey {
         if let Some(allowance) = &visit.allowance {
             headers.extend(limit_fields(allowance));
         }
-        if visit.cookies.values.is_empty() || self.too_late(visit.cookies.made) {
+        if visit.cookies.values.is_empty() || self.too_late(visit) {
             return;
         }
         for cookie in visit.cookies.values.drain(..) {
@@ -57,8 +57,13 @@ impl Journey {
 
     /// A slow answer must not put an old token over a newer one, nor undo a logout or another
     /// login. A dropped cookie equals a lost response, and that is healed by the next refresh.
-    fn too_late(&self, made: Option<Timestamp>) -> bool {
-        let age = made.map(|made| self.shared.clock.now().since(made));
-        age.is_some_and(|age| age > self.shared.config.session.reuse_grace / 2)
+    fn too_late(&self, visit: &Visit) -> bool {
+        let Some((claims, made)) = &visit.cookies.pair else { return false };
+        let age = self.shared.clock.now().since(*made);
+        let AccessClaims { session, token, subject, issued_at, .. } = &**claims;
+        let user = subject.parse().ok();
+        let revoked = self.shared.sessions.revoked();
+        age >= self.shared.config.session.reuse_grace / 2
+            || revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at)
     }
 }
