@@ -24,10 +24,11 @@ pub struct Deadlines {
 
 #[derive(Debug, Default)]
 struct Entries {
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Slot>,
     free: Vec<usize>,
 }
 
+/// A slot is used again and again: a request that waits costs no allocation.
 #[derive(Debug)]
 struct Slot {
     due: Arc<AtomicU32>,
@@ -56,7 +57,7 @@ impl Deadlines {
         let now = self.now.load(Ordering::Relaxed).saturating_add(1).min(NEVER - 1);
         self.now.store(now, Ordering::Relaxed);
         let mut due = Vec::new();
-        for slot in self.entries.borrow_mut().slots.iter_mut().flatten() {
+        for slot in &mut self.entries.borrow_mut().slots {
             if slot.due.load(Ordering::Relaxed) <= now {
                 due.extend(slot.waker.take());
             }
@@ -65,25 +66,24 @@ impl Deadlines {
         due.into_iter().for_each(Waker::wake);
     }
 
+    /// How many ticks there have been.
+    pub fn ticks(&self) -> u32 {
+        self.now.load(Ordering::Relaxed)
+    }
+
     /// A deadline that is not armed yet.
     pub fn entry(self: &Rc<Self>) -> Deadline {
-        let due = Arc::new(AtomicU32::new(NEVER));
-        let timer = Timer { now: Arc::clone(&self.now), due: Arc::clone(&due) };
-        let slot = Some(Slot { due, waker: None });
         let mut entries = self.entries.borrow_mut();
-        let index = match entries.free.pop() {
-            Some(index) => {
-                if let Some(place) = entries.slots.get_mut(index) {
-                    *place = slot;
-                }
-                index
-            }
-            None => {
-                entries.slots.push(slot);
-                entries.slots.len() - 1
-            }
+        let index = entries.free.pop().unwrap_or_else(|| {
+            let due = Arc::new(AtomicU32::new(NEVER));
+            entries.slots.push(Slot { due, waker: None });
+            entries.slots.len() - 1
+        });
+        let due = match entries.slots.get(index) {
+            Some(slot) => Arc::clone(&slot.due),
+            None => Arc::new(AtomicU32::new(NEVER)),
         };
-        Deadline { deadlines: Rc::clone(self), timer, index }
+        Deadline { deadlines: Rc::clone(self), due, index }
     }
 
     /// Runs `work`, but at most for `limit` (and up to one tick more).
@@ -122,38 +122,38 @@ pub struct Elapsed;
 #[derive(Debug)]
 pub struct Deadline {
     deadlines: Rc<Deadlines>,
-    timer: Timer,
+    due: Arc<AtomicU32>,
     index: usize,
 }
 
 impl Deadline {
     /// Due after `after`, whatever was armed before.
     pub fn arm(&self, after: Duration) {
-        self.timer.arm(after);
+        arm(&self.deadlines.now, &self.due, after);
     }
 
     /// Never due, until armed again.
     pub fn disarm(&self) {
-        self.timer.disarm();
+        self.due.store(NEVER, Ordering::Relaxed);
     }
 
     /// Whether it is waiting for its time, or past it.
     pub fn is_armed(&self) -> bool {
-        self.timer.due.load(Ordering::Relaxed) != NEVER
+        self.due.load(Ordering::Relaxed) != NEVER
     }
 
     /// A handle that can cross into what must be `Send` (the connection's byte stream).
     pub fn timer(&self) -> Timer {
-        self.timer.clone()
+        Timer { now: Arc::clone(&self.deadlines.now), due: Arc::clone(&self.due) }
     }
 
     /// Ready once the deadline has passed.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.timer.due.load(Ordering::Relaxed) <= self.timer.now.load(Ordering::Relaxed) {
+        if self.due.load(Ordering::Relaxed) <= self.deadlines.ticks() {
             return Poll::Ready(());
         }
         let mut entries = self.deadlines.entries.borrow_mut();
-        if let Some(Some(slot)) = entries.slots.get_mut(self.index) {
+        if let Some(slot) = entries.slots.get_mut(self.index) {
             match &slot.waker {
                 Some(waker) if waker.will_wake(cx.waker()) => {}
                 _ => slot.waker = Some(cx.waker().clone()),
@@ -165,12 +165,27 @@ impl Deadline {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
+        // A timer of this deadline may live on in a byte stream that is being torn down; what it
+        // stores must not reach the next one who uses the slot.
+        let fresh = Arc::strong_count(&self.due) > 2;
         let mut entries = self.deadlines.entries.borrow_mut();
-        if let Some(place) = entries.slots.get_mut(self.index) {
-            *place = None;
+        if let Some(slot) = entries.slots.get_mut(self.index) {
+            slot.waker = None;
+            if fresh {
+                slot.due = Arc::new(AtomicU32::new(NEVER));
+            } else {
+                slot.due.store(NEVER, Ordering::Relaxed);
+            }
             entries.free.push(self.index);
         }
     }
+}
+
+fn arm(now: &AtomicU32, due: &AtomicU32, after: Duration) {
+    // Rounded up, and one more: the present tick has partly passed already.
+    let ticks = after.as_millis().div_ceil(TICK.as_millis()).saturating_add(1);
+    let ticks = u32::try_from(ticks).unwrap_or(NEVER);
+    due.store(now.load(Ordering::Relaxed).saturating_add(ticks).min(NEVER - 1), Ordering::Relaxed);
 }
 
 /// Arms and disarms a [`Deadline`] from anywhere.
@@ -183,11 +198,7 @@ pub struct Timer {
 impl Timer {
     /// Due after `after`, whatever was armed before.
     pub fn arm(&self, after: Duration) {
-        // Rounded up, and one more: the present tick has partly passed already.
-        let ticks = after.as_millis().div_ceil(TICK.as_millis()).saturating_add(1);
-        let ticks = u32::try_from(ticks).unwrap_or(NEVER);
-        let due = self.now.load(Ordering::Relaxed).saturating_add(ticks).min(NEVER - 1);
-        self.due.store(due, Ordering::Relaxed);
+        arm(&self.now, &self.due, after);
     }
 
     /// Due after `after`, unless it was armed already.
@@ -218,10 +229,22 @@ mod tests {
                 assert_eq!(never.await, Err(Elapsed));
                 let soon = tokio::time::sleep(Duration::from_secs(1));
                 assert_eq!(deadlines.limit(Duration::from_secs(2), soon).await, Ok(()));
-                let all_free = deadlines.entries.borrow().slots.iter().all(Option::is_none);
-                assert!(all_free, "a finished limit leaves its slot");
+                let entries = deadlines.entries.borrow();
+                assert_eq!(entries.slots.len(), 1, "a slot is used again");
+                assert_eq!(entries.free.len(), 1, "a finished limit leaves its slot");
             })
             .await;
+    }
+
+    #[test]
+    fn a_timer_that_outlives_its_deadline_does_not_reach_the_next_one() {
+        let deadlines = Deadlines::new();
+        let old = deadlines.entry();
+        let timer = old.timer();
+        drop(old);
+        let new = deadlines.entry();
+        timer.arm(Duration::ZERO);
+        assert!(!new.is_armed());
     }
 
     #[test]

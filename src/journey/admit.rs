@@ -8,7 +8,10 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method};
+use http_body::Body;
+use hyper::body::Incoming;
 
+use super::rejected::Manner;
 use crate::access::Caller;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::config::Origin;
@@ -43,6 +46,8 @@ pub(super) struct Visit {
     pub(super) cookies: PendingCookies,
     /// What is left of a limit that this request was counted against.
     pub(super) allowance: Option<Allowance>,
+    /// What decides the form of a refusal.
+    pub(super) manner: Manner,
 }
 
 /// Cookies that wait for the response head.
@@ -84,7 +89,13 @@ impl Target<'_> {
 }
 
 impl Visit {
-    pub(super) fn new(head: &Parts, arrival: &Arrival, now: Timestamp, id: RequestId) -> Self {
+    pub(super) fn new(
+        head: &Parts,
+        body: &Incoming,
+        arrival: &Arrival,
+        now: Timestamp,
+        id: RequestId,
+    ) -> Self {
         Self {
             watch: Stopwatch::start(),
             now,
@@ -105,6 +116,7 @@ impl Visit {
             outcome: "ok",
             cookies: PendingCookies::default(),
             allowance: None,
+            manner: Manner::of(head, !body.is_end_stream()),
         }
     }
 }
@@ -122,12 +134,23 @@ pub(super) fn target<'a>(head: &'a Parts, secure: bool) -> Result<Target<'a>, Re
     Ok(Target { host, path })
 }
 
+/// What is asked, as the upstream will read it.
+pub(super) struct Asked {
+    /// `Host`, canonical.
+    pub(super) host: HeaderValue,
+    /// The canonical path, and the query as it came.
+    pub(super) path: PathAndQuery,
+}
+
+impl Asked {
+    pub(super) fn of(target: &Target<'_>, head: &Parts, secure: bool) -> Result<Self, Rejection> {
+        let (host, path) = (host_value(target, head, secure)?, forwarded_path(target, head)?);
+        Ok(Self { host, path })
+    }
+}
+
 /// `Host` for the upstream: as it came where that is canonical already.
-pub(super) fn host_value(
-    target: &Target<'_>,
-    head: &Parts,
-    secure: bool,
-) -> Result<HeaderValue, Rejection> {
+fn host_value(target: &Target<'_>, head: &Parts, secure: bool) -> Result<HeaderValue, Rejection> {
     let host = target.host.name.as_ref();
     let default = if secure { 443 } else { 80 };
     if target.host.port == default
@@ -144,7 +167,7 @@ pub(super) fn host_value(
 
 /// The path and query to forward: what came where the path is canonical already, else the
 /// canonical path with the query that came.
-pub(super) fn forwarded_path(target: &Target<'_>, head: &Parts) -> Result<PathAndQuery, Rejection> {
+fn forwarded_path(target: &Target<'_>, head: &Parts) -> Result<PathAndQuery, Rejection> {
     let sent = head.uri.path_and_query();
     match (&target.path, sent) {
         (Cow::Borrowed(_), Some(sent)) => Ok(sent.clone()),

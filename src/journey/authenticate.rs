@@ -41,6 +41,14 @@ enum Bearer<'a> {
     Malformed,
 }
 
+/// Whether it is known already who calls.
+#[derive(Debug)]
+pub(super) enum Known {
+    Now(Credential),
+    /// Only when the session has been refreshed.
+    AfterRefresh,
+}
+
 /// Who calls.
 #[derive(Debug)]
 pub(super) enum Credential {
@@ -107,26 +115,23 @@ fn bearer(headers: &HeaderMap) -> Bearer<'_> {
 }
 
 impl Journey {
-    /// The caller of a request, refreshed in passing where that is due.
-    pub(super) async fn authenticate(
-        &self,
-        presented: &Presented<'_>,
-        visit: &mut Visit,
-    ) -> Result<Credential, Rejection> {
+    /// The caller of a request, as far as it can be told without the store.
+    pub(super) fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Known {
+        let invalid = |why: Rejection| Known::Now(Credential::Invalid(why));
         match presented.bearer {
-            Bearer::Malformed => return Ok(Credential::Invalid(Rejection::Malformed)),
+            Bearer::Malformed => return invalid(Rejection::Malformed),
             Bearer::Token(token) => {
-                return Ok(match self.look_up(token, visit.now) {
-                    Ok(known) => Credential::Valid(known, Source::Bearer),
-                    Err(refused) => Credential::Invalid(refused.into()),
-                });
+                return match self.look_up(token, now) {
+                    Ok(known) => Known::Now(Credential::Valid(known, Source::Bearer)),
+                    Err(refused) => invalid(refused.into()),
+                };
             }
             Bearer::Absent => {}
         }
         let refused = match presented.access {
-            Found::Conflict => return Ok(Credential::Invalid(Rejection::Malformed)),
-            Found::One(token) => match self.look_up(token, visit.now) {
-                Ok(known) => return Ok(Credential::Valid(known, Source::Cookie)),
+            Found::Conflict => return invalid(Rejection::Malformed),
+            Found::One(token) => match self.look_up(token, now) {
+                Ok(known) => return Known::Now(Credential::Valid(known, Source::Cookie)),
                 Err(refused) => Some(refused),
             },
             Found::Absent => None,
@@ -134,13 +139,13 @@ impl Journey {
         let silent = self.shared.config.session.refresh == RefreshStyle::Silent;
         match (presented.refresh, refused) {
             // Only an absence or an end that time brings is healed; a forged token is not.
-            (Found::One(token), None | Some(Refused::Ended | Refused::Retired)) if silent => {
-                self.refresh(token, visit).await
+            (Found::One(_), None | Some(Refused::Ended | Refused::Retired)) if silent => {
+                Known::AfterRefresh
             }
-            (Found::Conflict, None) => Ok(Credential::Invalid(Rejection::Malformed)),
-            (Found::One(_), None) => Ok(Credential::Invalid(Rejection::RefreshRequired)),
-            (_, Some(refused)) => Ok(Credential::Invalid(refused.into())),
-            (Found::Absent, None) => Ok(Credential::None(Rejection::MissingToken)),
+            (Found::Conflict, None) => invalid(Rejection::Malformed),
+            (Found::One(_), None) => invalid(Rejection::RefreshRequired),
+            (_, Some(refused)) => invalid(refused.into()),
+            (Found::Absent, None) => Known::Now(Credential::None(Rejection::MissingToken)),
         }
     }
 
@@ -171,7 +176,14 @@ impl Journey {
     }
 
     /// New tokens for an authentic refresh token; their cookies ride on the response.
-    async fn refresh(&self, token: &str, visit: &mut Visit) -> Result<Credential, Rejection> {
+    pub(super) async fn refresh(
+        &self,
+        presented: &Presented<'_>,
+        visit: &mut Visit,
+    ) -> Result<Credential, Rejection> {
+        let Found::One(token) = presented.refresh else {
+            return Ok(Credential::None(Rejection::MissingToken));
+        };
         let sessions = &self.shared.sessions;
         match sessions.refresh(token, visit.client).await {
             Ok(refreshed) => {

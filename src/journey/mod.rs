@@ -19,15 +19,14 @@ use std::sync::Arc;
 
 use http::request::Parts as Head;
 use http::{Method, Request, Response, StatusCode};
-use http_body::Body;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
-use crate::access::Permit;
 use crate::clock::{Clock, Stopwatch};
 use crate::config::{Access, Config, Route};
 use crate::deadline::Deadlines;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::message::arrival::Arrival;
 use crate::message::fields::Firewall;
 use crate::message::reject::Rejection;
@@ -35,15 +34,14 @@ use crate::message::{forwarded, path};
 use crate::observe::{CoreBuffer, CoreMetrics, Line, RequestIds};
 use crate::session::Sessions;
 use crate::token::Keyring;
-use crate::upstream::{Pool, Tunnel, tunnel};
+use crate::upstream::{Inbound, Pool, Tunnel, tunnel};
 
-use admit::{SentHost, Target, Visit};
-use authenticate::{Credential, Presented, Source};
+use admit::{Asked, SentHost, Target, Visit};
+use authenticate::{Credential, Known, Presented, Source};
 pub use body::ReplyBody;
 use body::{Content, Telling};
 use memory::Memory;
-use rejected::Manner;
-use rewrite::{Known, Rewritten};
+use rewrite::{Facts, Rewritten};
 use route::RouteTable;
 use tunnels::Tunnels;
 
@@ -78,6 +76,16 @@ pub struct Journey {
     metrics: Arc<CoreMetrics>,
     lines: Option<RefCell<CoreBuffer>>,
     tunnels: Tunnels,
+}
+
+/// What is left to do for a request when nothing more can be done at once.
+enum Course {
+    /// To this upstream.
+    Forward(usize, Box<Rewritten>),
+    /// The session first.
+    Refresh(Box<(Head, Incoming)>),
+    /// It ends here.
+    Own(Box<(Endpoint, Head, Incoming)>),
 }
 
 /// Why a request ends before its upstream.
@@ -140,28 +148,67 @@ impl Journey {
         self.tunnels.end_revoked(self.shared.sessions.revoked());
     }
 
-    /// The whole path. Each step returns what the next one needs; an answer before the end is a
-    /// [`Stop`].
-    async fn walk(
+    /// The way to the upstream as far as nothing has to be waited for, and for most requests that is
+    /// the whole way: each step returns what the next one needs, and an answer before the end is a
+    /// [`Stop`]. Not async, so that a request under way is no larger than what it waits for.
+    fn walk(
+        self: &Rc<Self>,
+        head: Head,
+        body: Incoming,
+        arrival: &Arrival,
+        visit: &mut Visit,
+    ) -> Result<Course, Stop> {
+        let target = admit::target(&head, visit.secure)?;
+        if let Some(endpoint) = self.shared.endpoints.find(&target.path, &head.method)? {
+            return Ok(Course::Own(Box::new((endpoint, head, body))));
+        }
+        let route = self.route(&target, &head.method, visit)?;
+        match self.credential(&route.access, &head, &target, visit)? {
+            Known::Now(credential) => {
+                let asked = Asked::of(&target, &head, visit.secure)?;
+                let ready = self.prepare(route, credential, asked, (head, body), arrival, visit)?;
+                Ok(Course::Forward(route.upstream, Box::new(ready)))
+            }
+            Known::AfterRefresh => Ok(Course::Refresh(Box::new((head, body)))),
+        }
+    }
+
+    /// The same for a caller whose session has to be refreshed first.
+    async fn walk_refreshed(
         self: &Rc<Self>,
         head: Head,
         body: Incoming,
         arrival: &Arrival,
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
+        let credential = {
+            let presented = Presented::read(&head, &self.shared.config.cookies);
+            self.refresh(&presented, visit).await?
+        };
+        let no_route = || Rejection::NotFound;
+        let route = visit.route.and_then(|index| self.shared.routes.routes().get(index));
+        let route = route.ok_or_else(no_route)?;
         let target = admit::target(&head, visit.secure)?;
-        if let Some(endpoint) = self.shared.endpoints.find(&target.path, &head.method)? {
-            return self.own(endpoint, &head, body, &target, visit).await;
-        }
-        let route = self.route(&target, &head.method, visit)?;
-        let mut credential = self.credential(&route.access, &head, &target, visit).await?;
+        let asked = Asked::of(&target, &head, visit.secure)?;
+        let ready = self.prepare(route, credential, asked, (head, body), arrival, visit)?;
+        self.forward(route.upstream, Box::new(ready), visit).await
+    }
+
+    /// Steps 4 and 5: a permit, and what the upstream will receive.
+    fn prepare(
+        &self,
+        route: &Route,
+        mut credential: Credential,
+        asked: Asked,
+        (head, body): (Head, Incoming),
+        arrival: &Arrival,
+        visit: &mut Visit,
+    ) -> Result<Rewritten, Stop> {
         let permit = authorize::authorize(&route.access, &mut credential)?;
         visit.caller = permit.caller().clone();
-        let host = admit::host_value(&target, &head, visit.secure)?;
-        let path = admit::forwarded_path(&target, &head)?;
-        let known = Known { route, permit: &permit, credential: &credential, host, path };
-        let ready = self.rewrite(head, body, known, arrival, visit)?;
-        self.forward(route.upstream, ready, &permit, visit).await
+        visit.path = Some(asked.path.clone());
+        let facts = Facts { route, permit: &permit, credential: &credential, asked };
+        Ok(self.rewrite(head, body, facts, arrival, visit)?)
     }
 
     /// Step 2: host, path and method -> the one route that rules. No match is closed.
@@ -186,15 +233,16 @@ impl Journey {
     }
 
     /// Step 3 with the CSRF guard: who calls, if the route wants to know.
-    async fn credential(
+    fn credential(
         &self,
         access: &Access,
         head: &Head,
         target: &Target<'_>,
-        visit: &mut Visit,
-    ) -> Result<Credential, Rejection> {
+        visit: &Visit,
+    ) -> Result<Known, Rejection> {
+        let nobody = || Known::Now(Credential::None(Rejection::MissingToken));
         if *access == Access::Public {
-            return Ok(Credential::None(Rejection::MissingToken));
+            return Ok(nobody());
         }
         let config = &self.shared.config;
         let presented = Presented::read(head, &config.cookies);
@@ -206,31 +254,27 @@ impl Journey {
             // Where guests may come, a cookie that is worth nothing makes a guest, and a guest
             // needs no guard.
             let guest = *access == Access::Optional && !self.counts(&presented, visit.now);
-            return if guest {
-                Ok(Credential::None(Rejection::MissingToken))
-            } else {
-                Err(unmeant)
-            };
+            return if guest { Ok(nobody()) } else { Err(unmeant) };
         }
-        self.authenticate(&presented, visit).await
+        Ok(self.authenticate(&presented, visit.now))
     }
 
     /// Step 6: to the upstream and back.
     async fn forward(
         self: &Rc<Self>,
         index: usize,
-        ready: Rewritten,
-        permit: &Permit,
+        ready: Box<Rewritten>,
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
         let no_pool = || Rejection::Internal("the upstream has no pool".into());
         let pool = self.pools.get(index).ok_or_else(no_pool)?;
         visit.upstream = Some(index);
         let sent = Stopwatch::start();
-        let answer = pool.send(ready.outbound, ready.fault.as_ref()).await;
+        let Rewritten { outbound, fault, upgrade } = *ready;
+        let answer = pool.send(outbound, fault).await;
         let elapsed = sent.elapsed();
         visit.upstream_elapsed = Some(elapsed);
-        let mut inbound = match answer {
+        let inbound = match answer {
             Ok(inbound) => inbound,
             Err(error) => {
                 self.metrics.upstream_error(index);
@@ -243,15 +287,19 @@ impl Journey {
         }
         // Nobody asked to switch, or not to WebSocket: what follows would not be HTTP.
         let unasked = || Rejection::UpstreamInvalid("a 101 that nobody asked for".into());
-        let client = ready.upgrade.ok_or_else(unasked)?;
+        let client = upgrade.ok_or_else(unasked)?;
+        Ok(self.switch(client, inbound, visit))
+    }
+
+    /// Leaves HTTP: the two connections become one stream, for as long as its caller may go on.
+    fn switch(&self, client: OnUpgrade, mut inbound: Inbound, visit: &Visit) -> Response<Content> {
         let upstream = hyper::upgrade::on(&mut inbound);
         let response = reply::switching(&inbound);
-        let body = inbound.into_body();
-        let idle = pool.upstream().idle_timeout;
-        let stop = self.tunnels.open(permit.caller().identity());
-        let ends = Tunnel { client, upstream, body, idle };
+        let idle = inbound.body().idle_limit();
+        let stop = self.tunnels.open(visit.caller.identity());
+        let ends = Tunnel { client, upstream, body: inbound.into_body(), idle };
         tokio::task::spawn_local(tunnel(ends, Rc::clone(&self.deadlines), stop));
-        Ok(response)
+        response
     }
 
     /// One access line and one metric, when the answer has been sent.
@@ -286,23 +334,46 @@ impl Journey {
 
 impl Journey {
     /// The wrap: identity, timing, and the turning of any refusal into a response, in one place.
-    pub async fn answer(
+    pub fn answer(
         self: Rc<Self>,
         request: Request<Incoming>,
         arrival: Rc<Arrival>,
-    ) -> Response<ReplyBody> {
+    ) -> impl Future<Output = Response<ReplyBody>> + 'static {
         let (head, body) = request.into_parts();
-        let mut visit =
-            Box::new(Visit::new(&head, &arrival, self.shared.clock.now(), self.ids.next()));
+        let (now, id) = (self.shared.clock.now(), self.ids.next());
+        let mut visit = Box::new(Visit::new(&head, &body, &arrival, now, id));
         let trusted = &self.shared.config.listen.trusted_proxies;
         if !trusted.is_empty() {
             visit.client = forwarded::client_address(arrival.peer.ip(), &head.headers, trusted);
         }
-        let manner = Manner::of(&head, !body.is_end_stream());
-        let mut response = match self.walk(head, body, &arrival, &mut visit).await {
+        let course = self.walk(head, body, &arrival, &mut visit);
+        async move {
+            let result = match course {
+                Ok(Course::Forward(index, ready)) => self.forward(index, ready, &mut visit).await,
+                // Boxed is what most requests do not do: its room would be part of each of them.
+                Ok(Course::Refresh(held)) => {
+                    let (head, body) = *held;
+                    Box::pin(self.walk_refreshed(head, body, &arrival, &mut visit)).await
+                }
+                Ok(Course::Own(held)) => {
+                    let (endpoint, head, body) = *held;
+                    Box::pin(self.own(endpoint, &head, body, &mut visit)).await
+                }
+                Err(stop) => Err(stop),
+            };
+            self.conclude(result, visit)
+        }
+    }
+
+    fn conclude(
+        self: Rc<Self>,
+        result: Result<Response<Content>, Stop>,
+        mut visit: Box<Visit>,
+    ) -> Response<ReplyBody> {
+        let mut response = match result {
             Ok(response) => response,
-            Err(Stop::Reject(why)) => self.reject(&why, &manner, &mut visit, None),
-            Err(Stop::LogIn(why)) => self.log_in(&why, &manner, &mut visit),
+            Err(Stop::Reject(why)) => self.reject(&why, &mut visit, None),
+            Err(Stop::LogIn(why)) => self.log_in(&why, &mut visit),
         };
         self.finish(response.headers_mut(), &mut visit);
         let status = response.status().as_u16();

@@ -5,10 +5,10 @@ use http::{HeaderName, Response};
 use hyper::body::Incoming;
 
 use super::admit::{PendingCookies, Target, Visit};
-use super::authenticate::{Credential, Presented, Source};
+use super::authenticate::{Credential, Known, Presented, Source};
 use super::authorize::{self, accepts_html};
 use super::body::Content;
-use super::{Journey, Stop};
+use super::{Journey, Stop, admit};
 use crate::access::{CsrfFacts, is_foreign};
 use crate::endpoints::{Asked, Endpoint, Guard};
 use crate::message::body::read_bounded;
@@ -22,14 +22,17 @@ impl Journey {
         endpoint: Endpoint,
         head: &Parts,
         body: Incoming,
-        target: &Target<'_>,
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
+        let target = &admit::target(head, visit.secure)?;
         let presented = Presented::read(head, &self.shared.config.cookies);
         self.own_guard(endpoint, head, target, &presented, visit)?;
         let credential = match endpoint.knows_caller() {
             false => Credential::None(Rejection::MissingToken),
-            true if endpoint.refreshes() => self.authenticate(&presented, visit).await?,
+            true if endpoint.refreshes() => match self.authenticate(&presented, visit.now) {
+                Known::Now(credential) => credential,
+                Known::AfterRefresh => self.refresh(&presented, visit).await?,
+            },
             true => self.recognise(&presented, visit.now),
         };
         visit.caller = credential.caller();

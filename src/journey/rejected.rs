@@ -22,12 +22,8 @@ pub(super) struct Manner {
     navigation: bool,
     /// A person looks at the answer.
     page: bool,
-    head: bool,
-    h2: bool,
     /// The request has a body that nobody may have read to its end.
     body: bool,
-    /// The path and query as sent, to come back to.
-    from: Option<http::uri::PathAndQuery>,
     languages: Option<HeaderValue>,
 }
 
@@ -36,10 +32,7 @@ impl Manner {
         Self {
             navigation: is_navigation(&head.method, &head.headers),
             page: own::is_page(head),
-            head: head.method == Method::HEAD,
-            h2: head.version == http::Version::HTTP_2,
             body: has_body,
-            from: head.uri.path_and_query().cloned(),
             languages: head.headers.get(http::header::ACCEPT_LANGUAGE).cloned(),
         }
     }
@@ -47,14 +40,9 @@ impl Manner {
 
 impl Journey {
     /// The answer to somebody who must log in first.
-    pub(super) fn log_in(
-        &self,
-        why: &Rejection,
-        manner: &Manner,
-        visit: &mut Visit,
-    ) -> Response<Content> {
-        let login_url = self.login_url(manner);
-        if manner.navigation {
+    pub(super) fn log_in(&self, why: &Rejection, visit: &mut Visit) -> Response<Content> {
+        let login_url = self.login_url(visit);
+        if visit.manner.navigation {
             visit.outcome = "login";
             let mut response = Response::new(Content::empty());
             *response.status_mut() = StatusCode::SEE_OTHER;
@@ -64,17 +52,17 @@ impl Journey {
             }
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(MARKER, HeaderValue::from_static("login"));
-            close_if_unread(&mut response, manner);
+            close_if_unread(&mut response, visit);
             return response;
         }
-        self.reject(why, manner, visit, Some(&login_url))
+        self.reject(why, visit, Some(&login_url))
     }
 
-    fn login_url(&self, manner: &Manner) -> String {
+    fn login_url(&self, visit: &Visit) -> String {
         let base = &self.shared.config.login.base;
-        match &manner.from {
+        match &visit.path {
             // Where a person was; a script's or a handshake's address is nothing to come back to.
-            Some(from) if manner.navigation => {
+            Some(from) if visit.manner.navigation => {
                 let from: String =
                     form_urlencoded::byte_serialize(from.as_str().as_bytes()).collect();
                 format!("{base}/login?return_to={from}")
@@ -87,7 +75,6 @@ impl Journey {
     pub(super) fn reject(
         &self,
         rejection: &Rejection,
-        manner: &Manner,
         visit: &mut Visit,
         login_url: Option<&str>,
     ) -> Response<Content> {
@@ -108,27 +95,27 @@ impl Journey {
         let mut response = Response::new(Content::empty());
         *response.status_mut() = answer.status;
         rejection.add_fields(response.headers_mut());
-        let text = if manner.page {
+        let text = if visit.manner.page {
             endpoints.page_headers(response.headers_mut());
-            let languages = manner.languages.as_ref();
+            let languages = visit.manner.languages.as_ref();
             endpoints.error_page(rejection, &visit.id.to_string(), &visit.caller, languages).into()
         } else {
             rejection.json(login_url)
         };
         let marker = HeaderValue::from_static(answer.code);
         response.headers_mut().insert(MARKER, marker);
-        if !manner.head {
+        if visit.method != Method::HEAD {
             *response.body_mut() = Content::Own(text);
         }
-        close_if_unread(&mut response, manner);
+        close_if_unread(&mut response, visit);
         response
     }
 }
 
 /// A request body that was not read to its end must not be taken for the next request. HTTP/2
 /// resets the stream by itself.
-pub(super) fn close_if_unread(response: &mut Response<Content>, manner: &Manner) {
-    if manner.body && !manner.h2 {
+pub(super) fn close_if_unread(response: &mut Response<Content>, visit: &Visit) {
+    if visit.manner.body && !visit.h2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

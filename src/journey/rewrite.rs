@@ -3,12 +3,11 @@
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE, VIA};
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 use hyper::body::Incoming;
 
 use super::Journey;
-use super::admit::Visit;
+use super::admit::{Asked, Visit};
 use super::authenticate::{Credential, Source};
 use super::authorize::is_websocket;
 use crate::access::{Identity, Permit};
@@ -30,13 +29,11 @@ pub(super) struct Rewritten {
 }
 
 /// What the steps before have made out.
-pub(super) struct Known<'a> {
+pub(super) struct Facts<'a> {
     pub(super) route: &'a Route,
     pub(super) permit: &'a Permit,
     pub(super) credential: &'a Credential,
-    pub(super) host: HeaderValue,
-    /// The canonical path and query.
-    pub(super) path: PathAndQuery,
+    pub(super) asked: Asked,
 }
 
 impl Journey {
@@ -44,7 +41,7 @@ impl Journey {
         &self,
         mut head: Parts,
         body: Incoming,
-        known: Known<'_>,
+        known: Facts<'_>,
         arrival: &Arrival,
         visit: &Visit,
     ) -> Result<Rewritten, Rejection> {
@@ -78,14 +75,14 @@ impl Journey {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
-        arrival.hop.add_x_forwarded(headers, &known.host);
+        arrival.hop.add_x_forwarded(headers, &known.asked.host);
         add_via(headers, visit.h2);
         if let Ok(id) = HeaderValue::from_bytes(visit.id.text().as_bytes()) {
             headers.insert(REQUEST_ID, id);
         }
         self.introduce(headers, index, upstream, &known, visit)?;
         match upstream.host {
-            HostPolicy::Preserve => headers.insert(HOST, known.host),
+            HostPolicy::Preserve => headers.insert(HOST, known.asked.host),
             // hyper's client writes the field from the connection's own server.
             HostPolicy::Server => headers.remove(HOST),
         };
@@ -98,7 +95,7 @@ impl Journey {
         );
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
-        *request.uri_mut() = Uri::from(known.path);
+        *request.uri_mut() = Uri::from(known.asked.path);
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = head.headers;
         Ok(Rewritten { outbound: Outbound::new(known.permit, request), fault, upgrade })
@@ -110,7 +107,7 @@ impl Journey {
         headers: &mut HeaderMap,
         index: usize,
         upstream: &Upstream,
-        known: &Known<'_>,
+        known: &Facts<'_>,
         visit: &Visit,
     ) -> Result<(), Rejection> {
         let (Some(identity), Credential::Valid(remembered, _)) =

@@ -167,6 +167,11 @@ impl ResponseBody {
         }
     }
 
+    /// How long the upstream may be silent.
+    pub fn idle_limit(&self) -> Duration {
+        self.idle
+    }
+
     /// Gives the connection up for another use than HTTP; it never goes back to the pool.
     pub(super) fn into_lease(mut self) -> Option<Lease> {
         self.lease.take()

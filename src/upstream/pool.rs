@@ -11,9 +11,8 @@ use hyper::client::conn::http1::SendRequest;
 
 use super::body::{RequestBody, ResponseBody};
 use super::{FaultCell, Inbound, Outbound, UpstreamError, connect};
-use crate::clock::Stopwatch;
 use crate::config::{Server, Upstream};
-use crate::deadline::{Deadlines, Elapsed};
+use crate::deadline::{Deadlines, Elapsed, TICK};
 use crate::observe::CoreMetrics;
 
 /// How far down the stack a ready connection is looked for; deeper ones are colder, not readier.
@@ -54,7 +53,8 @@ struct Servers {
 #[derive(Debug)]
 struct Idle {
     sender: SendRequest<RequestBody>,
-    since: Stopwatch,
+    /// The tick at which it became idle.
+    since: u32,
 }
 
 /// Where a pool stands.
@@ -83,7 +83,7 @@ impl Lease {
         let Some(server) = self.pool.servers.get(self.server) else { return };
         let mut idle = server.idle.borrow_mut();
         if !self.sender.is_closed() && idle.len() < self.pool.idle_max {
-            idle.push(Idle { sender: self.sender, since: Stopwatch::start() });
+            idle.push(Idle { sender: self.sender, since: self.pool.deadlines.ticks() });
         }
     }
 }
@@ -138,9 +138,12 @@ impl Pool {
 
     /// Closes what has been idle for too long. Called now and then, not per request.
     pub fn sweep(&self) {
-        let limit = self.upstream.pool_idle_timeout;
+        let now = self.deadlines.ticks();
+        let limit = self.upstream.pool_idle_timeout.as_millis() / TICK.as_millis();
         for server in &self.servers {
-            let keep = |idle: &Idle| !idle.sender.is_closed() && idle.since.elapsed() < limit;
+            let keep = |idle: &Idle| {
+                !idle.sender.is_closed() && u128::from(now.saturating_sub(idle.since)) < limit
+            };
             server.idle.borrow_mut().retain(keep);
         }
     }
@@ -156,7 +159,7 @@ impl Pool {
     pub async fn send(
         self: &Rc<Self>,
         outbound: Outbound,
-        fault: Option<&FaultCell>,
+        fault: Option<FaultCell>,
     ) -> Result<Inbound, UpstreamError> {
         let slot = self.slot()?;
         let mut request = outbound.request;
@@ -164,7 +167,7 @@ impl Pool {
             let (mut sender, server, fresh) = match self.idle() {
                 Some((sender, server)) => (sender, server, false),
                 None => {
-                    let (sender, server) = self.open().await?;
+                    let (sender, server) = Box::pin(self.open()).await?;
                     (sender, server, true)
                 }
             };
@@ -187,7 +190,7 @@ impl Pool {
                 Ok(Err(mut unsent)) => match unsent.take_message() {
                     // Each turn uses up one idle connection, so this ends.
                     Some(again) if !fresh => request = again,
-                    _ => return Err(broken(unsent.into_error(), fault)),
+                    _ => return Err(broken(unsent.into_error(), fault.as_ref())),
                 },
                 Err(Elapsed) => return Err(UpstreamError::FirstByteTimeout),
             }

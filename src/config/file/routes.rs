@@ -65,7 +65,7 @@ fn minute() -> Period {
 }
 
 fn pool_idle() -> u32 {
-    128
+    512
 }
 
 fn pool_idle_timeout() -> Period {
