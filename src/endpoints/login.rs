@@ -5,7 +5,7 @@ use http::header::USER_AGENT;
 use serde_json::json;
 
 use super::pages::{self, Message, Page, Reason};
-use super::{Answered, Asked, Endpoints, Refused, limit_fields, query};
+use super::{Answered, Asked, Endpoints, Refused, query, tell_limit};
 use crate::access::Caller;
 use crate::message::cookies::Found;
 use crate::message::form::BodyError;
@@ -152,7 +152,7 @@ impl Endpoints {
             },
             "expires_at": begun.pair.access_expires_at().secs(),
         }));
-        answer.headers.extend(limit_fields(&begun.allowance));
+        tell_limit(&mut answer.headers, &begun.allowance);
         Ok(answer.with_pair(cookies, &begun.pair))
     }
 
@@ -178,7 +178,9 @@ impl Endpoints {
         let page_fields = std::mem::take(&mut answer.headers);
         refused.rejection.add_fields(&mut answer.headers);
         answer.headers.extend(page_fields);
-        answer.headers.extend(refused.allowance.iter().flat_map(limit_fields));
+        if let Some(allowance) = &refused.allowance {
+            tell_limit(&mut answer.headers, allowance);
+        }
         Ok(answer)
     }
 }

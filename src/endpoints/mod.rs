@@ -385,14 +385,14 @@ impl Answered {
     }
 }
 
-/// `RateLimit-*` fields of a limit (draft-ietf-httpapi-ratelimit-headers).
-pub fn limit_fields(allowance: &Allowance) -> [(HeaderName, HeaderValue); 3] {
+/// Sets the `RateLimit-*` fields of a limit (draft-ietf-httpapi-ratelimit-headers), in the place of
+/// those that a refusal may have set: it knows only when the next attempt is taken.
+pub fn tell_limit(headers: &mut HeaderMap, allowance: &Allowance) {
     let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
-    [
-        (HeaderName::from_static("ratelimit-limit"), HeaderValue::from(allowance.limit)),
-        (HeaderName::from_static("ratelimit-remaining"), HeaderValue::from(allowance.remaining)),
-        (HeaderName::from_static("ratelimit-reset"), HeaderValue::from(seconds(allowance.reset))),
-    ]
+    let field = HeaderName::from_static;
+    headers.insert(field("ratelimit-limit"), allowance.limit.into());
+    headers.insert(field("ratelimit-remaining"), allowance.remaining.into());
+    headers.insert(field("ratelimit-reset"), seconds(allowance.reset).into());
 }
 
 /// The methods that a path of ours takes.
@@ -412,4 +412,25 @@ fn query<'a>(head: &'a Parts, name: &str) -> Option<std::borrow::Cow<'a, str>> {
     let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
     let (_, value) = values.next()?;
     values.next().is_none().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_once_though_its_refusal_told_of_it_before() {
+        let (limit, retry_after) = (5, Duration::from_secs(180));
+        let allowance = Allowance { limit, remaining: 0, reset: retry_after * 5, retry_after };
+        let mut headers = HeaderMap::new();
+        Rejection::RateLimited { limit, retry_after }.add_fields(&mut headers);
+        tell_limit(&mut headers, &allowance);
+        for (name, value) in
+            [("ratelimit-limit", "5"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "900")]
+        {
+            let told: Vec<_> = headers.get_all(name).iter().collect();
+            assert_eq!(told, [value], "{name}");
+        }
+        assert_eq!(headers.get("retry-after").unwrap(), "180");
+    }
 }

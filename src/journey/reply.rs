@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use super::Journey;
 use super::admit::Visit;
 use super::body::Content;
-use crate::endpoints::limit_fields;
+use crate::endpoints::tell_limit;
 use crate::message::fields;
 use crate::token::AccessClaims;
 use crate::upstream::Inbound;
@@ -44,7 +44,7 @@ impl Journey {
             headers.insert(REQUEST_ID, id);
         }
         if let Some(allowance) = &visit.allowance {
-            headers.extend(limit_fields(allowance));
+            tell_limit(headers, allowance);
         }
         if visit.cookies.values.is_empty() || self.too_late(visit) {
             return;
