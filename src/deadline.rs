@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// How long a tick is: a deadline passes at most this much late, never early.
+/// How long a tick is: a deadline passes less than two of them late, and never early.
 pub const TICK: Duration = Duration::from_millis(250);
 
 const NEVER: u32 = u32::MAX;

@@ -35,7 +35,7 @@ pub(super) struct Visit {
     pub(super) method: Method,
     /// As sent, for the line; decisions are made on [`Target::host`].
     pub(super) host: Option<SentHost>,
-    /// Canonical, with the query; the line shows the path only.
+    /// As sent, with the query; the line shows the path only.
     pub(super) path: Option<PathAndQuery>,
     pub(super) route: Option<usize>,
     pub(super) upstream: Option<usize>,

@@ -31,7 +31,7 @@ const NAME_MAX: usize = 256;
 /// What is told of one request.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
-    /// When the answer was complete.
+    /// When the request's head had been read.
     pub now: Timestamp,
     /// The id that the client was given.
     pub request_id: RequestId,
@@ -41,9 +41,9 @@ pub struct Line<'a> {
     pub protocol: &'a str,
     /// As sent.
     pub method: &'a str,
-    /// The host asked for, canonical.
+    /// The host asked for, as sent.
     pub host: &'a str,
-    /// The canonical path. Never the query: it may hold secrets.
+    /// The path, as sent. Never the query: it may hold secrets.
     pub path: &'a str,
     /// The status sent.
     pub status: u16,

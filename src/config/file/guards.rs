@@ -174,7 +174,7 @@ pub(in crate::config) enum Count {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Limits {
-    /// Connections in all, 1 to 1000000; more wait in the system's queue.
+    /// Connections in all, 1 to 1000000; more are closed.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: u32,
     /// Connections of one network (IPv4 address, IPv6 /64), 1 to 1000000; more are closed. Give a
