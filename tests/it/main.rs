@@ -1,5 +1,6 @@
 //! Everything that is tested from outside, in one binary:
 //!
+//! * `documents`: what the documents say of files, tests and configurations is so;
 //! * `imports`: the walls between the rooms of `src/` stand;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
@@ -9,5 +10,6 @@
     reason = "a test that meets the unexpected ends there and then"
 )]
 
+mod documents;
 mod harness;
 mod imports;
