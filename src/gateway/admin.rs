@@ -163,6 +163,13 @@ impl Admin {
                 sessions.limit_keys(),
             ),
             gauge("sallyport_revocations", "Revocations in force.", sessions.revoked().len()),
+            Sample {
+                name: "sallyport_sights_lost_total",
+                help: "First uses of a generation that the store was not told of.",
+                kind: SampleKind::Counter,
+                labels: &[],
+                value: sessions.stats().lost_sights(),
+            },
         ];
         samples.extend(self.lines.as_ref().map(|lines| lines.sample()));
         let logins: Vec<_> = sessions.stats().logins().map(outcome).collect();
