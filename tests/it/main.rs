@@ -2,6 +2,8 @@
 //!
 //! * `documents`: what the documents say of files, tests and configurations is so;
 //! * `imports`: the walls between the rooms of `src/` stand;
+//! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
+//! * `sessions`: a login's whole life;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -11,5 +13,9 @@
 )]
 
 mod documents;
+mod access_table;
 mod harness;
 mod imports;
+mod paths;
+mod sessions;
+mod spoofing;

@@ -3,37 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use super::PATIENCE;
-
-/// What curl received.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// The status of the last answer.
-    pub(crate) status: u16,
-    /// `1.1` or `2`.
-    pub(crate) version: String,
-    /// Fields of the last answer, names in lower case.
-    pub(crate) fields: Vec<(String, String)>,
-    /// The body of the last answer.
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    /// The values of a field; `name` in lower case.
-    pub(crate) fn field(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(found, _)| found == name).map(|(_, value)| &**value).collect()
-    }
-
-    /// The body as text.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The body as JSON.
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).expect("the body is JSON")
-    }
-}
+use super::{Answer, PATIENCE};
 
 /// Runs curl with these arguments; fails with its own words if no answer came. Proxies and the
 /// user's own settings have no say.
@@ -69,5 +39,6 @@ pub(crate) fn curl(arguments: &[&str]) -> Answer {
         fields: lines.map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())).collect(),
         // curl makes no file for an answer without a body.
         body: fs::read(body).unwrap_or_default(),
+        ..Answer::default()
     }
 }

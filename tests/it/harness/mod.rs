@@ -1,20 +1,34 @@
 //! What the suites are made of. Everything is real: sockets, processes, a browser. What is waited
 //! for is waited for as an event with a deadline, never with a pause.
 
+mod answer;
 mod browser;
+mod client;
 mod curl;
+pub(crate) mod frames;
+mod gateway;
+mod jar;
 mod log;
+mod process;
 mod upstream;
+mod wire;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+pub(crate) use answer::Answer;
 pub(crate) use browser::Browser;
+pub(crate) use client::{Client, HOST, ORIGIN};
 pub(crate) use curl::curl;
+pub(crate) use frames::Taken;
+pub(crate) use gateway::{ACCESS, ACCESS_TTL, Gate, PASSWORD, REFRESH, ROUTES};
+pub(crate) use jar::Jar;
 pub(crate) use log::Log;
-pub(crate) use upstream::{Request, Upstream, response};
+pub(crate) use process::{Process, add_user, sallyport};
+pub(crate) use upstream::{Connection, Request, Upstream, response};
+pub(crate) use wire::Wire;
 
 /// How long a test waits for what must come at once. Long, for the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
