@@ -192,7 +192,7 @@ impl Journey {
                 let values = self.shared.endpoints.pair_cookies(pair, now);
                 let held = Some((Arc::clone(&pair.claims), pair.issued_at));
                 visit.cookies = PendingCookies { values, pair: held };
-                match self.look_up(&refreshed.pair.access, now) {
+                match self.verify(&refreshed.pair.access, now) {
                     Ok(known) => Ok(Credential::Valid(known, Source::Cookie)),
                     Err(refused) => Ok(Credential::Invalid(refused.into())),
                 }
@@ -211,26 +211,17 @@ impl Journey {
         }
     }
 
-    /// Verifies an access token, by memory if it can.
+    /// Verifies an access token that was presented, by memory if it can.
     pub(super) fn look_up(&self, token: &str, now: Timestamp) -> Result<Rc<Remembered>, Refused> {
-        let revoked = self.shared.sessions.revoked();
         // Read before the set is asked: what is added in between raises it again.
-        let version = revoked.version();
-        let refuses = |identity: &Identity| {
-            revoked.refuses(
-                identity.session.as_ref(),
-                &identity.token,
-                identity.user.as_ref(),
-                identity.issued_at,
-            )
-        };
+        let version = self.shared.sessions.revoked().version();
         if let Some(known) = self.memory.recall(token) {
             if known.identity.expires_at <= now {
                 self.memory.forget(token);
                 return Err(Refused::Ended);
             }
             if known.checked.get() != version {
-                if refuses(&known.identity) {
+                if self.refuses(&known.identity) {
                     self.memory.forget(token);
                     return Err(Refused::Revoked);
                 }
@@ -238,6 +229,19 @@ impl Journey {
             }
             return Ok(known);
         }
+        let known = self.verify(token, now)?;
+        if let Some(session) = known.identity.session {
+            self.shared.sessions.saw(session, known.identity.generation);
+        }
+        self.memory.remember(token, &known, now);
+        Ok(known)
+    }
+
+    /// Verifies an access token, and neither remembers nor reports it. One that we have just signed
+    /// has not been seen by anybody: its response may yet be lost, and that must not look like
+    /// theft later.
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Rc<Remembered>, Refused> {
+        let version = self.shared.sessions.revoked().version();
         let claims = self.keyring.borrow().verify_access(token, now).map_err(Refused::from)?;
         let mut identity = identity(claims);
         // When the operator shortens `access_ttl`, tokens that were made before must not outlive
@@ -247,15 +251,19 @@ impl Journey {
         if identity.expires_at <= now {
             return Err(Refused::Ended);
         }
-        if refuses(&identity) {
+        if self.refuses(&identity) {
             return Err(Refused::Revoked);
         }
-        if let Some(session) = identity.session {
-            self.shared.sessions.saw(session, identity.generation);
-        }
-        let known = Remembered::new(identity, version, self.pools.len());
-        self.memory.remember(token, &known, now);
-        Ok(known)
+        Ok(Remembered::new(identity, version, self.pools.len()))
+    }
+
+    fn refuses(&self, identity: &Identity) -> bool {
+        self.shared.sessions.revoked().refuses(
+            identity.session.as_ref(),
+            &identity.token,
+            identity.user.as_ref(),
+            identity.issued_at,
+        )
     }
 }
 
