@@ -4,6 +4,7 @@
 //! * `imports`: the walls between the rooms of `src/` stand;
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
 //! * `sessions`: a login's whole life;
+//! * `proxying`, `smuggling`: between the client and the application;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -17,5 +18,7 @@ mod access_table;
 mod harness;
 mod imports;
 mod paths;
+mod proxying;
 mod sessions;
+mod smuggling;
 mod spoofing;

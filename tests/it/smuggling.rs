@@ -1,0 +1,313 @@
+//! One request of a client is one request at the application, whatever its framing pretends; and
+//! what nobody has read to its end is never taken for the next request.
+
+use crate::harness::{Client, Gate, HOST, Upstream, response};
+
+/// A word that stands in each request that must never be one.
+const SMUGGLED: &str = "smuggled";
+
+fn setting() -> (Upstream, Gate) {
+    let upstream = Upstream::answering(|_| response("200 OK", &[], "the application"));
+    let gate = Gate::start(&format!(
+        "[limits]\nbody_stall_timeout = \"1s\"\nheader_timeout = \"1s\"\n\
+         own_body_timeout = \"1s\"\nown_body_bytes = \"1KiB\"\n\
+         [[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n\
+         [[route]]\npath = \"/closed/**\"\n\
+         [[route]]\npath = \"/small/**\"\naccess = \"public\"\nbody_bytes = \"4B\"\n",
+        upstream.url()
+    ));
+    (upstream, gate)
+}
+
+/// Sends bytes on a connection of their own, reads whatever comes until the gateway closes or two
+/// answers were read, and returns their statuses.
+fn statuses(client: &Client, bytes: &[u8]) -> Vec<u16> {
+    let mut wire = client.wire();
+    drop(wire.send(bytes));
+    wire.finish_sending();
+    let mut all = Vec::new();
+    while let Ok(Some(answer)) = wire.answer("POST") {
+        all.push(answer.status);
+        assert!(all.len() < 5, "no end of answers: {all:?}");
+    }
+    all
+}
+
+/// The head of a POST with these further lines, and a request hidden behind it.
+fn hiding(lines: &str, body: &str) -> String {
+    format!(
+        "POST /a HTTP/1.1\r\nHost: {HOST}\r\n{lines}\r\n{body}\
+         GET /{SMUGGLED} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+    )
+}
+
+#[test]
+fn framing_that_two_readers_could_read_in_two_ways_never_yields_a_second_request() {
+    let (upstream, gate) = setting();
+    let client = gate.client();
+    let chunks = "0\r\n\r\n";
+    for lines in [
+        // RFC 9112 section 6.3: both, in either order.
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5, 6\r\n",
+        "Content-Length: 5\r\ncontent-length: 50\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: -5\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: 5.\r\n",
+        "Content-Length: \r\n",
+        "Content-Length: 5 5\r\n",
+        "Content-Length: 99999999999999999999999\r\n",
+        "Content-Length: 18446744073709551616\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding: chunked, gzip\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunkedx\r\n",
+        "Transfer-Encoding: \"chunked\"\r\n",
+        "Transfer-Encoding: chunked;q=1\r\n",
+        "Transfer-Encoding:\x0bchunked\r\n",
+        "Transfer-Encoding: \x00chunked\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "Content-Length : 5\r\n",
+        " Transfer-Encoding: chunked\r\n",
+        "X-A: b\r\n Transfer-Encoding: chunked\r\n",
+        "X-A: b\r\n\tContent-Length: 5\r\n",
+        "X-A: b\rTransfer-Encoding: chunked\r\n",
+        "X-A: b\r\n: c\r\n",
+        "X-A\r\n",
+        "X A: b\r\n",
+        "X-A: b\x00\r\n",
+    ] {
+        let before = upstream.requests().len();
+        let statuses = statuses(&client, hiding(lines, chunks).as_bytes());
+        let reached = upstream.requests().split_off(before);
+        let refused = statuses == [400] || statuses.is_empty() || statuses == [501];
+        // Whoever takes it must take it in one way only, and close behind it.
+        let once = statuses.len() == 1 && reached.len() <= 1;
+        assert!(refused && reached.is_empty() || once, "{lines:?}: {statuses:?} {reached:#?}");
+        let hidden = reached.iter().any(|request| request.line().contains(SMUGGLED));
+        assert!(!hidden, "{lines:?}: {reached:#?}");
+    }
+}
+
+#[test]
+fn broken_chunks_end_the_connection_and_nothing_behind_them_is_a_request() {
+    let (upstream, gate) = setting();
+    let client = gate.client();
+    for chunks in [
+        "5\r\nhello",
+        "5\r\nhelloX\r\n0\r\n\r\n",
+        "5\rhello\r\n0\r\n\r\n",
+        "5 \x00\r\nhello\r\n0\r\n\r\n",
+        "-5\r\nhello\r\n0\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "g\r\nhello\r\n0\r\n\r\n",
+        "\r\nhello\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+        "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\nX-A : b\r\n\r\n",
+        "5\r\nhello\r\n0\r\nbroken trailer\r\n\r\n",
+        "5;a\nb\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let before = upstream.requests().len();
+        let statuses = statuses(&client, hiding("Transfer-Encoding: chunked\r\n", chunks).as_bytes());
+        let reached = upstream.requests().split_off(before);
+        assert!(statuses.len() <= 1, "{chunks:?}: {statuses:?}");
+        let hidden = reached.iter().any(|request| request.line().contains(SMUGGLED));
+        assert!(!hidden, "{chunks:?}: {reached:#?}");
+        let whole = reached.iter().any(|request| request.body == b"hello");
+        assert!(!whole || statuses == [200], "{chunks:?}: {reached:#?}");
+    }
+}
+
+#[test]
+fn chunk_extensions_without_end_are_refused() {
+    let (upstream, gate) = setting();
+    let body = format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(100_000));
+    let statuses =
+        statuses(&gate.client(), hiding("Transfer-Encoding: chunked\r\n", &body).as_bytes());
+    assert!(statuses.iter().all(|status| *status == 400), "{statuses:?}");
+    assert!(upstream.requests().is_empty());
+}
+
+#[test]
+fn http_1_0_has_no_chunks_and_no_second_request() {
+    let (upstream, gate) = setting();
+    let client = gate.client();
+    for request in [
+        format!(
+            "POST /a HTTP/1.0\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
+             GET /{SMUGGLED} HTTP/1.0\r\nHost: {HOST}\r\n\r\n"
+        ),
+        format!(
+            "POST /a HTTP/1.0\r\nHost: {HOST}\r\n\r\nGET /{SMUGGLED} HTTP/1.0\r\nHost: {HOST}\r\n\r\n"
+        ),
+    ] {
+        let statuses = statuses(&client, request.as_bytes());
+        assert!(statuses.len() <= 1, "{statuses:?}");
+    }
+    let hidden = upstream.requests().iter().any(|request| request.line().contains(SMUGGLED));
+    assert!(!hidden, "{:#?}", upstream.requests());
+}
+
+#[test]
+fn odd_request_lines_are_refused() {
+    let (upstream, gate) = setting();
+    let client = gate.client();
+    for line in [
+        "GET /a",
+        "GET  /a HTTP/1.1",
+        "GET /a  HTTP/1.1",
+        "GET\t/a\tHTTP/1.1",
+        " GET /a HTTP/1.1",
+        "GET /a b HTTP/1.1",
+        "GET /a HTTP/1.2",
+        "GET /a HTTP/2.0",
+        "GET /a HTTP/9.9",
+        "GET /a http/1.1",
+        "GET /a HTTP/1.1 ",
+        "G\x00T /a HTTP/1.1",
+        "GET: /a HTTP/1.1",
+        "GET /a\x0b HTTP/1.1",
+        "GET /a\rX: y HTTP/1.1",
+    ] {
+        let request = format!("{line}\r\nHost: {HOST}\r\n\r\n");
+        let statuses = statuses(&client, request.as_bytes());
+        let refused = statuses.iter().all(|status| matches!(status, 400 | 505));
+        assert!(refused, "{line:?}: {statuses:?} {:#?}", upstream.requests());
+    }
+    assert!(upstream.requests().is_empty(), "{:#?}", upstream.requests());
+}
+
+#[test]
+fn a_head_that_is_too_large_or_too_slow_is_refused() {
+    let (upstream, gate) = setting();
+    let client = gate.client();
+    for lines in [
+        format!("X-Long: {}\r\n", "x".repeat(40_000)),
+        "X: y\r\n".repeat(101),
+        format!("Cookie: {}\r\n", "a=b; ".repeat(10_000)),
+    ] {
+        let request = format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n{lines}\r\n");
+        let statuses = statuses(&client, request.as_bytes());
+        assert!(statuses == [431] || statuses == [400] || statuses.is_empty(), "{statuses:?}");
+    }
+    let mut slow = client.wire();
+    slow.send(format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n")).unwrap();
+    slow.must_close();
+    client.wire().must_close();
+    assert!(upstream.requests().is_empty());
+}
+
+#[test]
+fn a_body_that_nobody_read_closes_the_connection_behind_the_refusal() {
+    let (upstream, gate) = setting();
+    let client = gate.client();
+    let hidden = format!("GET /{SMUGGLED} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    for (line, fields, status) in [
+        ("POST /closed/a", "", 401),
+        ("POST /auth/nothing", "", 404),
+        ("POST /auth/me", "", 405),
+        ("POST /auth/login", "Content-Type: text/plain\r\n", 415),
+        ("POST /auth/login", "Origin: https://evil.test\r\n", 403),
+        ("POST /small/a", "", 413),
+        ("POST /../a", "", 400),
+    ] {
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: {HOST}\r\n{fields}Content-Length: {}\r\n\r\n{hidden}",
+            hidden.len()
+        );
+        let mut wire = client.wire();
+        wire.send(&request).unwrap();
+        let answer = wire.answer("POST").unwrap().unwrap();
+        assert_eq!((answer.status, answer.field("connection")), (status, vec!["close"]), "{line}");
+        wire.must_close();
+        // The same without the body, which may never come.
+        let mut wire = client.wire();
+        let head = request.strip_suffix(hidden.as_str()).unwrap();
+        wire.send(head).unwrap();
+        if status != 415 && status != 413 {
+            let answer = wire.answer("POST").unwrap().unwrap();
+            assert_eq!(answer.status, status, "{line}");
+            wire.must_close();
+        }
+    }
+    let seen = upstream.requests();
+    assert!(!seen.iter().any(|request| request.line().contains(SMUGGLED)), "{seen:#?}");
+}
+
+#[test]
+fn the_answers_body_is_not_needed_to_know_that_a_request_was_refused() {
+    let (_upstream, gate) = setting();
+    // A client that waits for the answer before it sends its body.
+    let mut wire = gate.client().wire();
+    wire.send(format!(
+        "POST /closed/a HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\n\
+         Content-Length: 1000000\r\n\r\n"
+    ))
+    .unwrap();
+    let answer = wire.head().unwrap().unwrap();
+    assert_eq!(answer.status, 401, "no 100 for a body that nobody wants");
+}
+
+#[test]
+fn a_body_that_stops_coming_is_cut_off() {
+    let (upstream, gate) = setting();
+    for path in ["/a", "/auth/login"] {
+        let mut wire = gate.client().wire();
+        wire.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n\
+             Content-Length: 100\r\n\r\n{{"
+        ))
+        .unwrap();
+        let answer = wire.answer("POST").unwrap().unwrap();
+        assert_eq!(answer.verdict(), (408, "request_timeout".to_owned()), "{path}");
+        wire.must_close();
+    }
+    assert!(upstream.requests().is_empty(), "a part is no whole");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_and_each_judged_by_itself() {
+    let (upstream, gate) = setting();
+    let one = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    let bytes = [one("/a"), one("/closed/b"), one("/c")].concat();
+    assert_eq!(statuses(&gate.client(), bytes.as_bytes()), [200, 401, 200]);
+    let lines: Vec<_> = upstream.requests().iter().map(|request| request.line()).collect();
+    assert_eq!(lines, ["GET /a HTTP/1.1", "GET /c HTTP/1.1"]);
+}
+
+#[test]
+fn a_body_that_an_early_answer_left_unread_does_not_reach_the_next_request() {
+    // Answers before it has read the body, and keeps the connection.
+    let upstream = Upstream::play(|connection| {
+        while connection.head()?.is_some() {
+            connection.send(&response("200 OK", &[], "early"))?;
+        }
+        Ok(())
+    });
+    let gate = Gate::start(&format!(
+        "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\nidle_timeout = \"1s\"\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n",
+        upstream.url()
+    ));
+    let hidden = format!("GET /{SMUGGLED} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    let mut wire = gate.client().wire();
+    wire.send(format!(
+        "POST /a HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\r\n",
+        hidden.len()
+    ))
+    .unwrap();
+    assert_eq!(wire.answer("POST").unwrap().unwrap().text(), "early");
+    drop(wire.send(&hidden));
+    let mut next = gate.client();
+    for _ in 0..3 {
+        assert_eq!(next.get("/b").text(), "early", "an answer of its own");
+    }
+}
