@@ -116,6 +116,9 @@ impl Journey {
 
 /// Whether the answer will be looked at by a person: a browser's own form or link, not a script.
 pub(super) fn is_page(head: &Parts) -> bool {
+    if authorize::is_websocket(&head.headers) {
+        return false;
+    }
     let mode = head.headers.get("sec-fetch-mode");
     match mode {
         Some(mode) => mode == "navigate",
