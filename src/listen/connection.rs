@@ -78,7 +78,9 @@ impl Connections {
     ) -> Rc<Self> {
         let mut http1 = http1::Builder::new();
         http1
-            .half_close(true)
+            // A client that goes away while it waits ends its request at the application too; one
+            // that only closes its half cannot be told from that over TLS.
+            .half_close(false)
             .max_headers(limits.header_count)
             .max_buf_size(limits.header_bytes.max(8192))
             // Ours: one timer for the whole connection instead of one for each head.
