@@ -5,6 +5,8 @@
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
 //! * `sessions`: a login's whole life;
 //! * `proxying`, `smuggling`: between the client and the application;
+//! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
+//! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -15,10 +17,18 @@
 
 mod documents;
 mod access_table;
+mod bad_input;
+mod browser;
+mod csrf;
+mod examples;
 mod harness;
 mod imports;
+mod limits;
+mod navigation;
 mod paths;
+mod processes;
 mod proxying;
+mod secrets;
 mod sessions;
 mod smuggling;
 mod spoofing;

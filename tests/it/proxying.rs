@@ -157,9 +157,8 @@ fn an_idle_connection_that_the_application_closed_costs_no_client_its_request() 
 fn answers_without_a_body_have_none_and_the_connection_goes_on() {
     let upstream = Upstream::answering(|request| {
         let line = request.line();
-        let plain = |status: &str, fields: &str| {
-            format!("HTTP/1.1 {status}\r\n{fields}\r\n").into_bytes()
-        };
+        let plain =
+            |status: &str, fields: &str| format!("HTTP/1.1 {status}\r\n{fields}\r\n").into_bytes();
         if line.contains("/204") {
             plain("204 No Content", "X-A: 1\r\n")
         } else if line.contains("/304") {
@@ -243,10 +242,14 @@ fn chunks_and_their_trailers_come_through() {
     });
     let gate = open_gate(&upstream, "");
     let head = format!("POST /a HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let answer = gate.client().raw(format!("{head}3;x=y\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")).unwrap();
+    let answer =
+        gate.client().raw(format!("{head}3;x=y\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")).unwrap();
     assert_eq!((answer.status, answer.text().as_str()), (200, "abcdefg"));
     let received = upstream.requests().pop().unwrap();
-    assert_eq!((received.body.as_slice(), received.field("content-length").len()), (&b"abcdefg"[..], 0));
+    assert_eq!(
+        (received.body.as_slice(), received.field("content-length").len()),
+        (&b"abcdefg"[..], 0)
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A browser without a screen: HTTP/1.1 or HTTP/2 over TLS, with a jar of cookies.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -129,13 +130,13 @@ impl Client {
         Arc::new(config)
     }
 
-    fn exchange(&mut self, request: &Written<'_>) -> Answer {
+    fn exchange(&mut self, request: &Written<'_>) -> io::Result<Answer> {
         if self.h2 {
-            return self.exchange_h2(request);
+            return Ok(self.exchange_h2(request));
         }
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
-            None => self.wire(),
+            None => Wire::try_open(self.address, &self.tls(b"http/1.1"))?,
         };
         let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.path).into_bytes();
         for (name, value) in &request.fields {
@@ -147,11 +148,11 @@ impl Client {
         head.extend(b"\r\n");
         head.extend(request.body.iter().flatten());
         drop(wire.send(&head));
-        let answer = wire.answer(request.method).unwrap().expect("an answer");
+        let answer = wire.answer(request.method)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         if !answer.field("connection").contains(&"close") {
             self.wire = Some(wire);
         }
-        answer
+        Ok(answer)
     }
 
     fn exchange_h2(&mut self, request: &Written<'_>) -> Answer {
@@ -256,7 +257,12 @@ impl Ask<'_> {
     }
 
     /// Sends it and reads the whole answer.
-    pub(crate) fn send(mut self) -> Answer {
+    pub(crate) fn send(self) -> Answer {
+        self.try_send().unwrap()
+    }
+
+    /// The same where the gateway may be gone before it has answered.
+    pub(crate) fn try_send(mut self) -> io::Result<Answer> {
         let now = self.client.clock.now();
         if !self.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             self.fields.insert(0, ("Host".to_owned(), HOST.into()));
@@ -267,13 +273,13 @@ impl Ask<'_> {
             self.fields.push(("Cookie".to_owned(), cookies.into()));
         }
         let Self { client, method, path, fields, body, cookies } = self;
-        let answer = client.exchange(&Written { method, path, fields, body });
+        let answer = client.exchange(&Written { method, path, fields, body })?;
         if cookies {
             let now = client.clock.now();
             for field in answer.field("set-cookie") {
                 client.jar.learn(field, now);
             }
         }
-        answer
+        Ok(answer)
     }
 }

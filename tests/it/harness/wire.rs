@@ -1,7 +1,7 @@
 //! A connection to the gateway on which a test writes bytes by hand, over real TLS.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -17,13 +17,18 @@ pub(crate) struct Wire(BufReader<Stream>);
 impl Wire {
     /// Connects to `address`, which must show the certificate that `tls` believes.
     pub(crate) fn open(address: SocketAddr, tls: &Arc<ClientConfig>) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
+        Self::try_open(address, tls).unwrap()
+    }
+
+    /// The same where nobody may be listening any more.
+    pub(crate) fn try_open(address: SocketAddr, tls: &Arc<ClientConfig>) -> io::Result<Self> {
+        let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let session = ClientConnection::new(Arc::clone(tls), name).unwrap();
-        Self(BufReader::new(StreamOwned::new(session, socket)))
+        Ok(Self(BufReader::new(StreamOwned::new(session, socket))))
     }
 
     /// Sends bytes as they are.
@@ -31,14 +36,6 @@ impl Wire {
         let stream = self.0.get_mut();
         stream.write_all(bytes.as_ref())?;
         stream.flush()
-    }
-
-    /// Says that nothing more will be sent, and goes on reading.
-    pub(crate) fn finish_sending(&mut self) {
-        let stream = self.0.get_mut();
-        stream.conn.send_close_notify();
-        stream.flush().unwrap();
-        stream.sock.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Reads one response to a request of this method. `None`: the gateway closed instead.

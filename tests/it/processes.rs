@@ -1,0 +1,368 @@
+//! The program itself: started, told to stop, killed, and steered from the command line.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Output;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use sallyport::clock::Stopwatch;
+use serde_json::{Value, json};
+
+use crate::harness::{
+    ACCESS, Client, ORIGIN, PASSWORD, PATIENCE, Process, REFRESH, ROUTES, Upstream, add_user,
+    response, sallyport,
+};
+
+const LISTEN: &str = "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ncores = 2\n\
+    public_url = \"https://localhost:8443\"\n";
+
+/// A config that has `lines`, the routes of every kind, and `upstream` behind them.
+fn configure(folder: &Path, upstream: &str, lines: &str) {
+    let text =
+        format!("{lines}\n[[upstream]]\nname = \"app\"\nservers = [\"{upstream}\"]\n{ROUTES}");
+    Process::configure(folder, &text);
+}
+
+fn error_text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn succeeds(folder: &Path, arguments: &[&str], input: &str) -> String {
+    let output = sallyport(folder, arguments, input);
+    assert!(output.status.success(), "{arguments:?}: {}", error_text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn check_tells_all_that_is_wrong_at_once_and_exits_with_78() {
+    let folder = tempfile::tempdir().unwrap();
+    // What the file is made of is told first; then, of one that is well made, what it means.
+    for (upstream, lines, words) in [
+        (
+            "http://127.0.0.1:1",
+            "[session]\nacess_ttl = \"5m\"\nrotate = \"yes\"\n[limits]\nbody_bytes = -1\n",
+            ["acess_ttl", "did you mean \"access_ttl\"", "rotate", "body_bytes"],
+        ),
+        (
+            "htp://127.0.0.1:1",
+            "[session]\nrefresh_ttl = \"soon\"\n[[route]]\npath = \"/x\"\nupstream = \"y\"\n\
+             [[route]]\npath = \"/public/**\"\n",
+            ["refresh_ttl", "servers", "upstream", "the same requests"],
+        ),
+    ] {
+        configure(folder.path(), upstream, lines);
+        for command in ["check", "run"] {
+            let output = sallyport(folder.path(), &[command], "");
+            assert_eq!(output.status.code(), Some(78), "{command}");
+            let text = error_text(&output);
+            for word in words.iter().chain(&["gateway.toml:"]) {
+                assert!(text.contains(word), "{command} does not say {word}:\n{text}");
+            }
+        }
+    }
+    configure(folder.path(), "http://127.0.0.1:1", "");
+    assert!(succeeds(folder.path(), &["check"], "").contains("5 routes"));
+    assert!(!folder.path().join("data").exists(), "a check makes nothing");
+    std::fs::remove_file(folder.path().join("gateway.toml")).unwrap();
+    let output = sallyport(folder.path(), &["check"], "");
+    assert_eq!(output.status.code(), Some(78));
+    assert!(error_text(&output).contains("gateway.toml"));
+}
+
+#[test]
+fn a_taken_port_fails_at_start_and_harms_the_one_that_has_it_not() {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), "demo", LISTEN);
+    add_user(folder.path(), "ada");
+    let first = Process::start(folder.path());
+    let second = tempfile::tempdir().unwrap();
+    let taken = LISTEN.replace("127.0.0.1:0\"\nadmin", &format!("{}\"\nadmin", first.address()));
+    configure(second.path(), "demo", &taken);
+    let output = sallyport(second.path(), &["run"], "");
+    let text = error_text(&output);
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    let address = first.address().to_string();
+    for word in ["listen.https", &address, "another copy"] {
+        assert!(text.contains(word), "{word}:\n{text}");
+    }
+    assert!(!second.path().join("data").exists(), "it fails before it touches anything");
+    assert_eq!(first.client().log_in("ada", PASSWORD, false).status, 200);
+}
+
+#[test]
+fn the_signal_to_stop_lets_a_running_request_finish_and_takes_no_more() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let upstream = Upstream::answering(move |_| {
+        drop(wait.lock().unwrap().recv());
+        response("200 OK", &[], "at last")
+    });
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), &upstream.url(), LISTEN);
+    let mut process = Process::start(folder.path());
+    let mut clients = [process.client(), process.client().over_h2()];
+    thread::scope(|scope| {
+        let asked: Vec<_> = clients
+            .iter_mut()
+            .map(|client| scope.spawn(move || client.get("/public/slow")))
+            .collect();
+        upstream.wait_for(1);
+        process.terminate();
+        process.err.wait_for("stopping");
+        let waited = Stopwatch::start();
+        while TcpStream::connect(process.address()).is_ok() {
+            assert!(waited.elapsed() < PATIENCE, "it still accepts");
+        }
+        drop(go);
+        for asked in asked {
+            let answer = asked.join().unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (200, "at last"));
+        }
+    });
+    assert_eq!(process.wait().code(), Some(0), "{}", process.err.text());
+}
+
+#[test]
+fn a_request_that_does_not_end_is_cut_off_when_the_drain_timeout_has_passed() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let upstream = Upstream::play(move |connection| {
+        connection.request()?;
+        drop(wait.lock().unwrap().recv());
+        Ok(())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), &upstream.url(), &format!("{LISTEN}drain_timeout = \"200ms\"\n"));
+    let mut process = Process::start(folder.path());
+    let mut client = process.client();
+    thread::scope(|scope| {
+        let asked = scope.spawn(move || client.ask("GET", "/public/slow").try_send());
+        upstream.wait_for(1);
+        process.terminate();
+        assert_eq!(process.wait().code(), Some(0), "{}", process.err.text());
+        assert!(asked.join().unwrap().is_err());
+        drop(go);
+    });
+}
+
+#[test]
+fn what_the_command_line_changes_a_running_gateway_obeys_within_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), "demo", LISTEN);
+    let cli = |arguments: &[&str]| succeeds(folder.path(), arguments, "");
+    add_user(folder.path(), "ada");
+    let process = Process::start(folder.path());
+    let signed_in = || {
+        let mut client = process.client();
+        assert_eq!(client.log_in("ada", PASSWORD, true).status, 200);
+        assert_eq!(client.get("/a").status, 200);
+        client
+    };
+    let refused_soon = |client: &mut Client, what: &str| {
+        let waited = Stopwatch::start();
+        loop {
+            let answer = client.get("/a");
+            if answer.status == 401 {
+                return;
+            }
+            assert_eq!(answer.status, 200);
+            assert!(waited.elapsed() < Duration::from_secs(1), "{what} is not heard");
+        }
+    };
+    let mut client = signed_in();
+    cli(&["user", "disable", "ada"]);
+    refused_soon(&mut client, "user disable");
+    assert_eq!(process.client().log_in("ada", PASSWORD, true).status, 401);
+    cli(&["user", "enable", "ada"]);
+
+    let mut client = signed_in();
+    let sessions: Value =
+        serde_json::from_str(&cli(&["session", "list", "--user", "ada", "--json"])).unwrap();
+    let id = sessions[0]["id"].as_str().unwrap().to_owned();
+    cli(&["session", "end", &id]);
+    refused_soon(&mut client, "session end");
+
+    let mut client = signed_in();
+    cli(&["session", "end", "--user", "ada"]);
+    refused_soon(&mut client, "session end --user");
+
+    let mut client = signed_in();
+    succeeds(
+        folder.path(),
+        &["user", "password", "ada", "--password-stdin"],
+        "another long password\n",
+    );
+    refused_soon(&mut client, "user password");
+    assert_eq!(process.client().log_in("ada", PASSWORD, true).status, 401);
+    let answer = process.client().log_in("ada", "another long password", true);
+    assert_eq!(answer.status, 200);
+
+    // What is granted comes with the next refresh.
+    let mut client = process.client();
+    client.log_in("ada", "another long password", true);
+    cli(&["user", "grant", "ada", "--permission", "admin", "--role", "editor"]);
+    assert_eq!(client.get("/admin/a").status, 403);
+    assert_eq!(client.post("/auth/refresh").status, 200);
+    assert_eq!(client.get("/admin/a").status, 200);
+
+    cli(&["user", "remove", "ada"]);
+    refused_soon(&mut client, "user remove");
+}
+
+#[test]
+fn commands_speak_tables_to_people_and_json_to_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), "demo", LISTEN);
+    let add = ["user", "add", "ada", "--password-stdin", "--role", "editor", "--permission", "p"];
+    succeeds(folder.path(), &add, PASSWORD);
+    let output = sallyport(folder.path(), &add, PASSWORD);
+    assert!(!output.status.success(), "a name is taken once");
+    let table = succeeds(folder.path(), &["user", "list"], "");
+    assert!(table.contains("NAME") && table.contains("ada") && table.contains("editor"));
+    let list: Value =
+        serde_json::from_str(&succeeds(folder.path(), &["user", "list", "--json"], "")).unwrap();
+    assert_eq!((&list[0]["name"], &list[0]["roles"]), (&"ada".into(), &json!(["editor"])));
+    let shown = succeeds(folder.path(), &["user", "show", "ada", "--json"], "");
+    assert!(!shown.contains("argon2") && !shown.contains(PASSWORD), "{shown}");
+    for (arguments, input, code) in [
+        (&["user", "show", "nobody"][..], "", 1),
+        (&["user", "add", "eve", "--password-stdin"], "short", 65),
+        (&["user", "add", "a\u{0}b", "--password-stdin"][..2], "", 2),
+        (&["user", "add", "eve", "--password", PASSWORD], "", 2),
+        (&["user", "grant", "ada", "--role", "a,b"], "", 64),
+        (&["session", "end", "no-id"], "", 64),
+        (&["frobnicate"], "", 2),
+    ] {
+        let output = sallyport(folder.path(), arguments, input);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", error_text(&output));
+    }
+}
+
+#[test]
+fn a_restart_forgets_neither_sessions_nor_their_ends_and_keeps_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), "demo", LISTEN);
+    add_user(folder.path(), "ada");
+    let mut process = Process::start(folder.path());
+    let (mut alive, mut ended) = (process.client(), process.client());
+    for client in [&mut alive, &mut ended] {
+        assert_eq!(client.log_in("ada", PASSWORD, true).status, 200);
+    }
+    let mut copy = moved(&ended, &process);
+    assert_eq!(ended.post("/auth/logout").status, 200);
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0), "{}", process.err.text());
+    let process = Process::start(folder.path());
+    copy = moved(&copy, &process);
+    assert_eq!(moved(&alive, &process).get("/a").status, 200, "the same keys");
+    assert_eq!(copy.get("/a").verdict(), (401, "token_revoked".to_owned()));
+    copy.jar.remove(ACCESS);
+    assert_eq!(copy.get("/a").verdict(), (401, "session_revoked".to_owned()));
+}
+
+/// The same browser at another run of the gateway, which has another port.
+fn moved(client: &Client, process: &Process) -> Client {
+    let mut there = process.client();
+    there.jar = client.jar.clone();
+    there
+}
+
+// Kill -9.
+
+/// What was acknowledged of one session before the kill.
+struct Acknowledged {
+    client: Client,
+    /// `None`: an act was under way whose answer never came.
+    ended: Option<bool>,
+}
+
+/// Logs in, rotates and logs out until the gateway is gone; returns what it was promised.
+fn act(mut client: Client, acts: &Sender<()>) -> Vec<Acknowledged> {
+    let mut all = Vec::new();
+    loop {
+        client.jar.clear();
+        let body = json!({ "username": "ada", "password": PASSWORD, "remember": true });
+        let Ok(answer) = client.ask("POST", "/auth/login").json(&body).try_send() else {
+            return all;
+        };
+        assert_eq!(answer.status, 200, "{answer:#?}");
+        drop(acts.send(()));
+        let mut session = Acknowledged { client: client.twin(), ended: Some(false) };
+        for path in ["/auth/refresh", "/auth/refresh", "/auth/logout"] {
+            let before = client.twin();
+            let Ok(answer) = client.ask("POST", path).field("Origin", ORIGIN).try_send() else {
+                // A logout may have been done; a rotation that may have been done harms nothing.
+                session.ended = if path == "/auth/logout" { None } else { Some(false) };
+                all.push(session);
+                return all;
+            };
+            assert_eq!(answer.status, 200, "{answer:#?}");
+            drop(acts.send(()));
+            let ended = path == "/auth/logout";
+            // Of an ended session the copy is what is tried later.
+            session.client = if ended { before } else { client.twin() };
+            session.ended = Some(ended);
+        }
+        all.push(session);
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_no_acknowledged_login_rotation_or_logout() {
+    const ROUNDS: u64 = 50;
+    let folder = tempfile::tempdir().unwrap();
+    configure(
+        folder.path(),
+        "demo",
+        &format!("{LISTEN}[session]\naccess_ttl = \"2m\"\nrefresh_ttl = \"1h\"\n"),
+    );
+    add_user(folder.path(), "ada");
+    let random = RandomState::new();
+    let mut promised: Vec<Acknowledged> = Vec::new();
+    let (mut logins, mut logouts) = (0, 0);
+    for round in 0..=ROUNDS {
+        let process = Process::start(folder.path());
+        for Acknowledged { client, ended } in promised.drain(..) {
+            let mut client = moved(&client, &process);
+            assert!(client.jar.get(ACCESS).is_some() && client.jar.get(REFRESH).is_some());
+            match ended {
+                Some(false) => {
+                    logins += 1;
+                    assert_eq!(client.get("/a").status, 200, "round {round}");
+                    let answer = client.post("/auth/refresh");
+                    assert_eq!(answer.status, 200, "round {round}: {answer:#?}");
+                }
+                Some(true) => {
+                    logouts += 1;
+                    let verdict = client.get("/a").verdict();
+                    assert_eq!(verdict, (401, "token_revoked".to_owned()), "round {round}");
+                    client.jar.remove(ACCESS);
+                    let verdict = client.get("/a").verdict();
+                    assert_eq!(verdict, (401, "session_revoked".to_owned()), "round {round}");
+                }
+                None => {}
+            }
+        }
+        if round == ROUNDS {
+            break;
+        }
+        let (acts, done) = mpsc::channel();
+        let workers: Vec<_> = (0..3)
+            .map(|_| {
+                let (client, acts) = (process.client(), acts.clone());
+                thread::spawn(move || act(client, &acts))
+            })
+            .collect();
+        // Somewhere in the midst of the acts that follow the last one that is waited for.
+        for _ in 0..1 + random.hash_one(round) % 24 {
+            done.recv_timeout(PATIENCE).unwrap();
+        }
+        process.kill();
+        promised = workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
+    }
+    assert!(logins > 20 && logouts > 20, "{logins} and {logouts} are too few to prove anything");
+}
