@@ -213,6 +213,11 @@ impl Gateway {
         self.room.handle()
     }
 
+    /// The access log, to be opened anew when it has been rotated.
+    pub fn access_log(&self) -> Option<Arc<AccessWriter>> {
+        self.access.clone()
+    }
+
     /// Runs until `until` is ready, then drains: accepts no more, lets requests finish until
     /// `listen.drain_timeout`, and returns.
     pub fn run(self, until: impl Future<Output = ()>) {

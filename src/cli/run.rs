@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, output};
 use crate::clock::Clock;
@@ -20,22 +20,45 @@ pub(super) fn run(config: Config) -> Result<(), Failure> {
     let gateway = Gateway::start(config, Clock::system())?;
     let room = gateway.room().clone();
     // Before anything is said: who starts us may send the signal as soon as they have read it.
-    let (mut term, mut int) = room.block_on(async { signals() })?;
+    let mut signals = room.block_on(async { Signals::new() })?;
     let has_users = room.block_on(gateway.store().has_users())?;
     greet(gateway.addresses(), &site, &base, has_users);
+    let log = gateway.access_log();
     gateway.run(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+        loop {
+            tokio::select! {
+                _ = signals.term.recv() => return,
+                _ = signals.int.recv() => return,
+                _ = signals.hup.recv() => {
+                    if let Some(log) = &log {
+                        log.reopen();
+                    }
+                }
+            }
         }
     });
     Ok(())
 }
 
-fn signals() -> Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal), Failure> {
-    let failed = |source| Failure::Io { what: "signals cannot be waited for", source };
-    let term = signal(SignalKind::terminate()).map_err(failed)?;
-    Ok((term, signal(SignalKind::interrupt()).map_err(failed)?))
+struct Signals {
+    term: Signal,
+    int: Signal,
+    /// A rotated access log is to be opened anew.
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let on = |kind| {
+            let failed = |source| Failure::Io { what: "signals cannot be waited for", source };
+            signal(kind).map_err(failed)
+        };
+        Ok(Self {
+            term: on(SignalKind::terminate())?,
+            int: on(SignalKind::interrupt())?,
+            hup: on(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// Where to go, and how to get in.

@@ -55,14 +55,14 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         password: PasswordSource,
     },
-    /// Gives roles and permissions. They hold from the next refresh on.
+    /// Gives roles and permissions. A running gateway honours them within a second.
     Grant {
         /// The login name.
         name: String,
         #[command(flatten)]
         rights: Rights,
     },
-    /// Takes roles and permissions. They are gone with the next refresh at the latest.
+    /// Takes roles and permissions. A running gateway honours it within a second.
     Revoke {
         /// The login name.
         name: String,

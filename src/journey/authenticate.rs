@@ -139,7 +139,9 @@ impl Journey {
         let silent = self.shared.config.session.refresh == RefreshStyle::Silent;
         match (presented.refresh, refused) {
             // Only an absence or an end that time brings is healed; a forged token is not.
-            (Found::One(_), None | Some(Refused::Ended | Refused::Retired)) if silent => {
+            (Found::One(_), None | Some(Refused::Ended | Refused::Retired | Refused::Outdated))
+                if silent =>
+            {
                 Known::AfterRefresh
             }
             (Found::Conflict, None) => invalid(Rejection::Malformed),
@@ -221,9 +223,9 @@ impl Journey {
                 return Err(Refused::Ended);
             }
             if known.checked.get() != version {
-                if self.refuses(&known.identity) {
+                if let Err(refused) = self.honoured(&known.identity) {
                     self.memory.forget(token);
-                    return Err(Refused::Revoked);
+                    return Err(refused);
                 }
                 known.checked.set(version);
             }
@@ -251,19 +253,21 @@ impl Journey {
         if identity.expires_at <= now {
             return Err(Refused::Ended);
         }
-        if self.refuses(&identity) {
-            return Err(Refused::Revoked);
-        }
+        self.honoured(&identity)?;
         Ok(Remembered::new(identity, version, self.pools.len()))
     }
 
-    fn refuses(&self, identity: &Identity) -> bool {
-        self.shared.sessions.revoked().refuses(
-            identity.session.as_ref(),
-            &identity.token,
-            identity.user.as_ref(),
-            identity.issued_at,
-        )
+    /// Whether nothing that was revoked concerns a token that is otherwise good.
+    fn honoured(&self, identity: &Identity) -> Result<(), Refused> {
+        let revoked = self.shared.sessions.revoked();
+        let Identity { session, token, user, issued_at, .. } = identity;
+        if !revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at) {
+            Ok(())
+        } else if revoked.refuses(session.as_ref(), token, None, *issued_at) {
+            Err(Refused::Revoked)
+        } else {
+            Err(Refused::Outdated)
+        }
     }
 }
 
@@ -274,6 +278,9 @@ pub(super) enum Refused {
     Ended,
     /// Of a key that we do not have (any more): a refresh heals it.
     Retired,
+    /// Issued before its user was changed. If the session lives, a refresh says what is so now; if
+    /// the user was disabled, the store says that.
+    Outdated,
     Revoked,
     Malformed,
     Forged,
@@ -299,7 +306,7 @@ impl From<Refused> for Rejection {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Ended => Self::Expired,
-            Refused::Revoked => Self::TokenRevoked,
+            Refused::Revoked | Refused::Outdated => Self::TokenRevoked,
             Refused::Malformed => Self::Malformed,
             Refused::Forged | Refused::Retired => Self::InvalidSignature,
         }

@@ -1,7 +1,7 @@
 //! Step 4: access x caller -> permit, or the answer that the kind of request asks for: 401, 403,
 //! or the way to the login page.
 
-use http::header::{ACCEPT, ORIGIN};
+use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
@@ -49,6 +49,13 @@ pub(super) fn guard(
     };
     let field = |name: &HeaderName| head.headers.get_all(name).iter().collect();
     if csrf_guard(rule, &facts, field) { Ok(()) } else { Err(Rejection::CsrfGuard(rule.status)) }
+}
+
+/// A preflight carries no credential, by the Fetch standard, so it cannot be asked for one.
+pub(super) fn is_preflight(head: &Parts) -> bool {
+    head.method == Method::OPTIONS
+        && head.headers.contains_key(ORIGIN)
+        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// RFC 9110 section 9.2.1.

@@ -28,11 +28,15 @@ pub(super) struct Telling {
 }
 
 /// Our own words, or the upstream's.
-#[derive(Debug)]
 pub(super) enum Content {
     Own(Bytes),
     Upstream(ResponseBody),
+    /// A stream of events, which ends with its session.
+    Events(ResponseBody, Stop),
 }
+
+/// Ready when a stream must end.
+pub(super) type Stop = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Content {
     pub(super) fn empty() -> Self {
@@ -61,6 +65,14 @@ impl Body for ReplyBody {
             Content::Upstream(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
             }
+            Content::Events(body, stop) => {
+                if stop.as_mut().poll(cx).is_ready() {
+                    // No error: the page reconnects, and is then told to log in.
+                    None
+                } else {
+                    ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
+                }
+            }
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -79,14 +91,14 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Own(bytes) => bytes.is_empty(),
-            Content::Upstream(body) => body.is_end_stream(),
+            Content::Upstream(body) | Content::Events(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Upstream(body) => body.size_hint(),
+            Content::Upstream(body) | Content::Events(body, _) => body.size_hint(),
         }
     }
 }

@@ -47,7 +47,7 @@ use tunnels::Tunnels;
 
 /// What may become of a request beside `ok` and the labels of rejections, as access lines and
 /// metrics name it.
-pub const OUTCOMES: [&str; 3] = ["login", "upstream_cut", "client_gone"];
+pub const OUTCOMES: [&str; 4] = ["login", "preflight", "upstream_cut", "client_gone"];
 
 /// What the cores share: it never changes while they run.
 pub struct Shared {
@@ -95,6 +95,8 @@ enum Stop {
     Reject(Rejection),
     /// Somebody must log in first: the reason that a 401 tells, if it is not led to the login page.
     LogIn(Rejection),
+    /// A browser asks whether a foreign page may send a request (Fetch standard, CORS-preflight).
+    Preflight,
 }
 
 impl<E: Into<Rejection>> From<E> for Stop {
@@ -163,6 +165,9 @@ impl Journey {
             return Ok(Course::Own(Box::new((endpoint, head, body))));
         }
         let route = self.route(&target, &head.method, visit)?;
+        if authorize::is_preflight(&head) && route.access != Access::Public {
+            return Err(Stop::Preflight);
+        }
         match self.credential(&route.access, &head, &target, visit)? {
             Known::Now(credential) => {
                 let asked = Asked::of(&target, &head, visit.secure)?;
@@ -283,7 +288,9 @@ impl Journey {
         };
         self.metrics.upstream_head(index, elapsed);
         if inbound.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(reply::from_upstream(inbound));
+            let stop = reply::is_event_stream(&inbound)
+                .then(|| Box::pin(self.tunnels.open(visit.caller.identity())) as body::Stop);
+            return Ok(reply::from_upstream(inbound, stop));
         }
         // Nobody asked to switch, or not to WebSocket: what follows would not be HTTP.
         let unasked = || Rejection::UpstreamInvalid("a 101 that nobody asked for".into());
@@ -374,6 +381,7 @@ impl Journey {
             Ok(response) => response,
             Err(Stop::Reject(why)) => self.reject(&why, &mut visit, None),
             Err(Stop::LogIn(why)) => self.log_in(&why, &mut visit),
+            Err(Stop::Preflight) => rejected::preflight(&mut visit),
         };
         self.finish(response.headers_mut(), &mut visit);
         let status = response.status().as_u16();

@@ -14,7 +14,7 @@ use super::{Journey, own};
 use crate::message::reject::Rejection;
 
 /// Says that an answer is the gateway's and not the application's.
-const MARKER: HeaderName = HeaderName::from_static("x-sallyport");
+pub(super) const MARKER: HeaderName = HeaderName::from_static("x-sallyport");
 
 /// What of a request decides the form of a refusal; kept because the request itself moves on.
 #[derive(Debug, Clone)]
@@ -118,4 +118,14 @@ pub(super) fn close_if_unread(response: &mut Response<Content>, visit: &Visit) {
     if visit.manner.body && !visit.h2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+}
+
+/// "No", in the way in which a preflight is told so: by the absence of every CORS field.
+pub(super) fn preflight(visit: &mut Visit) -> Response<Content> {
+    visit.outcome = "preflight";
+    let mut response = Response::new(Content::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(MARKER, HeaderValue::from_static("preflight"));
+    close_if_unread(&mut response, visit);
+    response
 }

@@ -1,12 +1,13 @@
 //! Step 7: what the client receives: the upstream's head without what belongs to one connection,
 //! our cookies, and the id by which this answer can be found in the log.
 
-use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE, UPGRADE, VIA};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SET_COOKIE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Journey;
 use super::admit::Visit;
-use super::body::Content;
+use super::body::{Content, Stop};
+use super::rejected::MARKER;
 use crate::endpoints::tell_limit;
 use crate::message::fields;
 use crate::token::AccessClaims;
@@ -18,11 +19,26 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 
 /// An upstream's response on its way to the client.
-pub(super) fn from_upstream(inbound: Inbound) -> Response<Content> {
+///
+/// `stop`: ends the body early, for a stream of events whose caller may not go on.
+pub(super) fn from_upstream(inbound: Inbound, stop: Option<Stop>) -> Response<Content> {
     let (mut head, body) = inbound.into_parts();
     fields::strip_hop_by_hop(&mut head.headers);
     head.headers.append(VIA, HeaderValue::from_static("1.1 sallyport"));
-    Response::from_parts(head, Content::Upstream(body))
+    // Says that an answer is ours; an application's word for it would be a lie.
+    head.headers.remove(MARKER);
+    let content = match stop {
+        None => Content::Upstream(body),
+        Some(stop) => Content::Events(body, stop),
+    };
+    Response::from_parts(head, content)
+}
+
+/// `text/event-stream` lives as long as the page that reads it, and so may outlive its session.
+pub(super) fn is_event_stream(inbound: &Inbound) -> bool {
+    let kind = inbound.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// Our 101 for an upstream's.

@@ -27,12 +27,19 @@ impl UserChange {
 
     /// Whether those who are signed in must sign in again. A mere rehash ends nothing.
     pub(super) fn ends_sessions(&self) -> bool {
-        self.disables() || (self.password.is_some() && self.only_if_password.is_none())
+        self.disabled == Some(true) || (self.password.is_some() && self.only_if_password.is_none())
     }
 
-    /// Whether every token of the user is refused from then on.
-    pub(super) fn disables(&self) -> bool {
-        self.disabled == Some(true)
+    /// Whether every token that the user holds says something that is no longer so. Who still has
+    /// a session gets a new one with the next refresh.
+    pub(super) fn outdates_tokens(&self) -> bool {
+        let lists = [
+            &self.grant_roles,
+            &self.revoke_roles,
+            &self.grant_permissions,
+            &self.revoke_permissions,
+        ];
+        self.disabled == Some(true) || lists.iter().any(|list| !list.is_empty())
     }
 }
 

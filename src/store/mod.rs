@@ -110,7 +110,8 @@ pub trait Store: Send + Sync + 'static {
     async fn has_users(&self) -> Result<bool, StoreError>;
     /// Changes an account. Disabling it, or giving it a password without `only_if_password`, ends
     /// its sessions (but `keep`) in the same act and writes a revocation that holds until
-    /// `revoked_until`: of each ended session, and on disabling of the user as of `now` too.
+    /// `revoked_until`: of each ended session, and on disabling, and on a change of roles or
+    /// permissions, of the user as of `now` too: their tokens say what is no longer so.
     /// Returns the account as it then is; unchanged if `only_if_password` did not fit.
     async fn change_user(
         &self,

@@ -15,11 +15,11 @@
     reason = "a test that meets the unexpected ends there and then"
 )]
 
-mod documents;
 mod access_table;
 mod bad_input;
 mod browser;
 mod csrf;
+mod documents;
 mod examples;
 mod harness;
 mod imports;

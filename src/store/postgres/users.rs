@@ -109,7 +109,7 @@ pub(super) async fn change(
                 let reason = EndReason::Account;
                 sessions::end_all(&mut transaction, id, keep, reason, now, revoked_until).await?;
             }
-            if change.disables() {
+            if change.outdates_tokens() {
                 revocations::add(&mut transaction, &Revoked::User(id, now), revoked_until).await?;
             }
             transaction.commit().await?;

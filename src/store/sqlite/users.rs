@@ -84,7 +84,7 @@ pub(super) async fn change(
                 let reason = EndReason::Account;
                 sessions::end_all(connection, id, keep, reason, now, revoked_until).await?;
             }
-            if change.disables() {
+            if change.outdates_tokens() {
                 revocations::add(connection, &Revoked::User(id, now), revoked_until).await?;
             }
             Ok(user)
