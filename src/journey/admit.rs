@@ -29,6 +29,8 @@ pub(super) struct Visit {
     pub(super) watch: Stopwatch,
     pub(super) now: Timestamp,
     pub(super) id: RequestId,
+    /// The same as a field value, once it was asked for.
+    id_value: Option<HeaderValue>,
     pub(super) client: IpAddr,
     pub(super) secure: bool,
     pub(super) h2: bool,
@@ -100,6 +102,7 @@ impl Visit {
             watch: Stopwatch::start(),
             now,
             id,
+            id_value: None,
             client: arrival.peer.ip().to_canonical(),
             secure: arrival.secure,
             h2: arrival.h2,
@@ -118,6 +121,15 @@ impl Visit {
             allowance: None,
             manner: Manner::of(head, !body.is_end_stream()),
         }
+    }
+}
+
+impl Visit {
+    /// The id as a field value: the upstream and the client are told the same.
+    pub(super) fn id_value(&mut self) -> HeaderValue {
+        let text = self.id.text();
+        let make = || HeaderValue::from_str(text.as_str()).unwrap_or(HeaderValue::from_static("-"));
+        self.id_value.get_or_insert_with(make).clone()
     }
 }
 

@@ -81,7 +81,7 @@ pub struct Journey {
 /// What is left to do for a request when nothing more can be done at once.
 enum Course {
     /// To this upstream.
-    Forward(usize, Box<Rewritten>),
+    Forward(usize, Rewritten),
     /// The session first.
     Refresh(Box<(Head, Incoming)>),
     /// It ends here.
@@ -172,7 +172,7 @@ impl Journey {
             Known::Now(credential) => {
                 let asked = Asked::of(&target, &head, visit.secure)?;
                 let ready = self.prepare(route, credential, asked, (head, body), arrival, visit)?;
-                Ok(Course::Forward(route.upstream, Box::new(ready)))
+                Ok(Course::Forward(route.upstream, ready))
             }
             Known::AfterRefresh => Ok(Course::Refresh(Box::new((head, body)))),
         }
@@ -196,7 +196,7 @@ impl Journey {
         let target = admit::target(&head, visit.secure)?;
         let asked = Asked::of(&target, &head, visit.secure)?;
         let ready = self.prepare(route, credential, asked, (head, body), arrival, visit)?;
-        self.forward(route.upstream, Box::new(ready), visit).await
+        self.forward(route.upstream, ready, visit).await
     }
 
     /// Steps 4 and 5: a permit, and what the upstream will receive.
@@ -268,14 +268,14 @@ impl Journey {
     async fn forward(
         self: &Rc<Self>,
         index: usize,
-        ready: Box<Rewritten>,
+        ready: Rewritten,
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
         let no_pool = || Rejection::Internal("the upstream has no pool".into());
         let pool = self.pools.get(index).ok_or_else(no_pool)?;
         visit.upstream = Some(index);
         let sent = Stopwatch::start();
-        let Rewritten { outbound, fault, upgrade } = *ready;
+        let Rewritten { outbound, fault, upgrade } = ready;
         let answer = pool.send(outbound, fault).await;
         let elapsed = sent.elapsed();
         visit.upstream_elapsed = Some(elapsed);

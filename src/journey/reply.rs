@@ -56,9 +56,7 @@ pub(super) fn switching(inbound: &Inbound) -> Response<Content> {
 impl Journey {
     /// The last touch to every response, ours and the upstream's.
     pub(super) fn finish(&self, headers: &mut HeaderMap, visit: &mut Visit) {
-        if let Ok(id) = HeaderValue::from_bytes(visit.id.text().as_bytes()) {
-            headers.insert(REQUEST_ID, id);
-        }
+        headers.insert(REQUEST_ID, visit.id_value());
         if let Some(allowance) = &visit.allowance {
             tell_limit(headers, allowance);
         }

@@ -19,13 +19,14 @@ use crate::message::reject::Rejection;
 /// The only thing that is ever sent to an upstream. Nobody makes one without a [`Permit`].
 #[derive(Debug)]
 pub struct Outbound {
-    request: Request<RequestBody>,
+    /// Boxed, so that whoever holds it while waiting stays small.
+    request: Box<Request<RequestBody>>,
 }
 
 impl Outbound {
     /// A request that has been rewritten for its upstream and may be sent.
     pub fn new(_proof: &Permit, request: Request<RequestBody>) -> Self {
-        Self { request }
+        Self { request: Box::new(request) }
     }
 }
 

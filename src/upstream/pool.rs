@@ -171,7 +171,7 @@ impl Pool {
                     (sender, server, true)
                 }
             };
-            let answer = sender.try_send_request(request);
+            let answer = sender.try_send_request(*request);
             match self.deadlines.limit(self.upstream.first_byte_timeout, answer).await {
                 Ok(Ok(response)) => {
                     let lease = Lease { sender, pool: Rc::clone(self), server, _slot: slot };
@@ -189,7 +189,7 @@ impl Pool {
                 }
                 Ok(Err(mut unsent)) => match unsent.take_message() {
                     // Each turn uses up one idle connection, so this ends.
-                    Some(again) if !fresh => request = again,
+                    Some(again) if !fresh => request = Box::new(again),
                     _ => return Err(broken(unsent.into_error(), fault.as_ref())),
                 },
                 Err(Elapsed) => return Err(UpstreamError::FirstByteTimeout),
