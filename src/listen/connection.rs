@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -192,7 +193,7 @@ impl Connections {
         let io = Guarded::new(stream, pulse.clone(), permit, true);
         let journey = Rc::clone(&self.journey);
         let service = service_fn(move |request: Request<Incoming>| {
-            pulse.busy();
+            pulse.busy(!request.body().is_end_stream());
             let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
             let done = Done(pulse.clone());
             async move {
@@ -288,7 +289,8 @@ struct OpenStream(Rc<Streams>);
 impl Streams {
     fn begin(streams: &Rc<Self>) -> OpenStream {
         streams.open.set(streams.open.get() + 1);
-        streams.pulse.busy();
+        // A stream that goes takes nothing of the connection with it.
+        streams.pulse.busy(false);
         OpenStream(Rc::clone(streams))
     }
 }

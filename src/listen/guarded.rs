@@ -4,11 +4,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -19,6 +19,10 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
+/// How much, and for how long, of a body that nobody wants is taken in before the connection goes.
+const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Where a connection stands, shared by its byte stream and its requests.
 #[derive(Debug, Clone)]
 pub(super) struct Pulse(Arc<Inner>);
@@ -26,6 +30,8 @@ pub(super) struct Pulse(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     phase: AtomicU8,
+    /// The last request had a body, of which some may still be on its way.
+    body: AtomicBool,
     /// Idle, or a request head under way.
     reading: Timer,
     /// A write that the peer does not take.
@@ -48,11 +54,19 @@ impl Pulse {
     pub(super) fn new(reading: Timer, writing: Timer, times: Times) -> Self {
         // A new connection owes its first head at once.
         reading.arm(times.head);
-        Self(Arc::new(Inner { phase: AtomicU8::new(HEAD), reading, writing, times }))
+        Self(Arc::new(Inner {
+            phase: AtomicU8::new(HEAD),
+            body: AtomicBool::new(false),
+            reading,
+            writing,
+            times,
+        }))
     }
 
-    /// A request has been read: from here on its own limits hold.
-    pub(super) fn busy(&self) {
+    /// A request's head has been read, and whether a body follows: from here on its own limits
+    /// hold.
+    pub(super) fn busy(&self, body: bool) {
+        self.0.body.store(body, Ordering::Relaxed);
         self.0.phase.store(BUSY, Ordering::Relaxed);
         self.0.reading.disarm();
     }
@@ -87,13 +101,15 @@ pub(super) struct Guarded<S> {
     io: TokioIo<S>,
     pulse: Pulse,
     heads: bool,
+    /// Once our half is closed: bytes that may still be taken in.
+    linger: Option<usize>,
     _permit: ConnectionPermit,
 }
 
 impl<S> Guarded<S> {
     /// `heads`: whether bytes after a pause are the head of a request, as in HTTP/1.1.
     pub(super) fn new(stream: S, pulse: Pulse, permit: ConnectionPermit, heads: bool) -> Self {
-        Self { io: TokioIo::new(stream), pulse, heads, _permit: permit }
+        Self { io: TokioIo::new(stream), pulse, heads, linger: None, _permit: permit }
     }
 }
 
@@ -111,7 +127,7 @@ impl<S: AsyncRead + Unpin> Read for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Write for Guarded<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -128,10 +144,36 @@ impl<S: AsyncWrite + Unpin> Write for Guarded<S> {
         done
     }
 
+    /// Closes our half. If a body may still be on its way, then takes it in until the peer has
+    /// closed too: a socket that goes with unread bytes resets the connection, and the peer loses
+    /// the answer that it was to read (RFC 9112 section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let done = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.pulse.wrote(done.is_ready());
-        done
+        let this = &mut *self;
+        let mut left = match this.linger {
+            Some(left) => left,
+            None => {
+                let done = Pin::new(&mut this.io).poll_shutdown(cx);
+                this.pulse.wrote(done.is_ready());
+                if !matches!(done, Poll::Ready(Ok(())))
+                    || !this.pulse.0.body.load(Ordering::Relaxed)
+                {
+                    return done;
+                }
+                this.pulse.0.reading.arm(LINGER);
+                LINGER_BYTES
+            }
+        };
+        loop {
+            this.linger = Some(left);
+            let mut space = [0; 4096];
+            let mut taken = ReadBuf::new(&mut space);
+            let read = ready!(Pin::new(&mut this.io).poll_read(cx, taken.unfilled()));
+            let count = taken.filled().len();
+            left = match left.checked_sub(count) {
+                Some(left) if read.is_ok() && count > 0 => left,
+                _ => return Poll::Ready(Ok(())),
+            };
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -259,6 +259,21 @@ fn a_body_that_nobody_read_closes_the_connection_behind_the_refusal() {
 }
 
 #[test]
+fn a_client_that_goes_on_sending_can_still_read_why_it_was_refused() {
+    let (upstream, gate) = setting();
+    let body = "x".repeat(512 * 1024);
+    for (path, status) in
+        [("/closed/a", 401), ("/auth/nothing", 404), ("/auth/login", 413), ("/small/a", 413)]
+    {
+        let mut client = gate.client();
+        let answer = client.ask("POST", path).body("application/json", &body).send();
+        assert_eq!((answer.status, answer.one("connection")), (status, "close"), "{path}");
+    }
+    let seen = upstream.requests();
+    assert!(seen.is_empty(), "{seen:#?}");
+}
+
+#[test]
 fn the_answers_body_is_not_needed_to_know_that_a_request_was_refused() {
     let (_upstream, gate) = setting();
     // A client that waits for the answer before it sends its body.
