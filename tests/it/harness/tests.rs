@@ -3,6 +3,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
+use sallyport::clock::Timestamp;
 use sallyport::config;
 
 use super::*;
@@ -113,6 +114,39 @@ fn a_secret_in_a_log_is_found() {
     let mut log = Log::default();
     log.write_all(b"password=hunter2\n").unwrap();
     log.holds_none_of(&["hunter2"]);
+}
+
+#[test]
+fn a_jar_keeps_what_a_browser_would_and_sends_it_where_a_browser_would() {
+    let now = Timestamp::from_secs(1_800_000_000);
+    let mut jar = Jar::default();
+    for dropped in [
+        "__Host-a=1; Path=/",
+        "__Host-a=1; Secure; Path=/auth",
+        "__Host-a=1; Secure; Path=/; Domain=localhost",
+        "__Secure-a=1; Path=/",
+        "a=1; Domain=elsewhere.test",
+        "nonsense",
+    ] {
+        jar.learn(dropped, now);
+        assert!(jar.is_empty(), "{dropped}");
+    }
+    jar.learn("__Host-a=1; HttpOnly; Secure; Path=/; Max-Age=60", now);
+    jar.learn("b=2; Path=/auth", now);
+    let sent =
+        |jar: &Jar, path: &str, secs: u64| jar.field(path, now.plus(Duration::from_secs(secs)));
+    assert_eq!(sent(&jar, "/x?/auth", 59).as_deref(), Some("__Host-a=1"));
+    assert_eq!(sent(&jar, "/auth/me", 0).as_deref(), Some("__Host-a=1; b=2"));
+    assert_eq!(sent(&jar, "/auth", 60).as_deref(), Some("b=2"));
+    assert_eq!(sent(&jar, "/authority", 60), None);
+    // Another path is another cookie; the same one is replaced.
+    jar.learn("b=3; Path=/auth", now);
+    jar.learn("b=; Path=/; Max-Age=0", now);
+    assert_eq!(jar.get("b"), Some("3"));
+    jar.end_browser();
+    assert_eq!((jar.get("b"), jar.get("__Host-a")), (None, Some("1")));
+    jar.learn("__Host-a=; Secure; Path=/; Max-Age=0", now);
+    assert!(jar.is_empty());
 }
 
 const FORM: &str = r#"<!doctype html><title>A form</title>
