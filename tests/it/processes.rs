@@ -104,13 +104,13 @@ fn the_signal_to_stop_lets_a_running_request_finish_and_takes_no_more() {
     let folder = tempfile::tempdir().unwrap();
     configure(folder.path(), &upstream.url(), LISTEN);
     let mut process = Process::start(folder.path());
-    let mut clients = [process.client(), process.client().over_h2()];
+    let clients = [process.client(), process.client().over_h2()];
     thread::scope(|scope| {
         let asked: Vec<_> = clients
-            .iter_mut()
-            .map(|client| scope.spawn(move || client.get("/public/slow")))
+            .into_iter()
+            .map(|mut client| scope.spawn(move || client.get("/public/slow")))
             .collect();
-        upstream.wait_for(1);
+        upstream.wait_for(2);
         process.terminate();
         process.err.wait_for("stopping");
         let waited = Stopwatch::start();
