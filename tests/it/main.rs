@@ -3,8 +3,8 @@
 //! * `documents`: what the documents say of files, tests and configurations is so;
 //! * `imports`: the walls between the rooms of `src/` stand;
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
-//! * `sessions`: a login's whole life;
-//! * `proxying`, `smuggling`: between the client and the application;
+//! * `sessions`, `endings`: a login's whole life;
+//! * `proxying`, `websocket`, `smuggling`: between the client and the application;
 //! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
 //! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
 //! * `harness`: what the other suites are made of, with proofs of its own.
@@ -32,3 +32,4 @@ mod secrets;
 mod sessions;
 mod smuggling;
 mod spoofing;
+mod websocket;

@@ -98,7 +98,7 @@ fn the_signal_to_stop_lets_a_running_request_finish_and_takes_no_more() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let upstream = Upstream::answering(move |_| {
-        drop(wait.lock().unwrap().recv());
+        let _ended = wait.lock().unwrap().recv();
         response("200 OK", &[], "at last")
     });
     let folder = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ fn a_request_that_does_not_end_is_cut_off_when_the_drain_timeout_has_passed() {
     let wait = std::sync::Mutex::new(wait);
     let upstream = Upstream::play(move |connection| {
         connection.request()?;
-        drop(wait.lock().unwrap().recv());
+        let _ended = wait.lock().unwrap().recv();
         Ok(())
     });
     let folder = tempfile::tempdir().unwrap();
@@ -290,7 +290,7 @@ fn act(mut client: Client, acts: &Sender<()>) -> Vec<Acknowledged> {
             return all;
         };
         assert_eq!(answer.status, 200, "{answer:#?}");
-        drop(acts.send(()));
+        let _told = acts.send(());
         let mut session = Acknowledged { client: client.twin(), ended: Some(false) };
         for path in ["/auth/refresh", "/auth/refresh", "/auth/logout"] {
             let before = client.twin();
@@ -301,7 +301,7 @@ fn act(mut client: Client, acts: &Sender<()>) -> Vec<Acknowledged> {
                 return all;
             };
             assert_eq!(answer.status, 200, "{answer:#?}");
-            drop(acts.send(()));
+            let _told = acts.send(());
             let ended = path == "/auth/logout";
             // Of an ended session the copy is what is tried later.
             session.client = if ended { before } else { client.twin() };

@@ -8,9 +8,7 @@ use std::thread;
 
 use sallyport::clock::Stopwatch;
 
-use crate::harness::{
-    ACCESS, Answer, Client, Connection, Gate, HOST, ORIGIN, PATIENCE, Upstream, Wire, response,
-};
+use crate::harness::{Answer, Gate, HOST, PATIENCE, Upstream, response};
 
 /// A gateway before `upstream` that lets everybody in, with further lines in the upstream's
 /// section.
@@ -91,7 +89,7 @@ fn a_client_that_does_not_read_holds_the_application_back_instead_of_filling_mem
             for count in 1..=WHOLE / MIB {
                 // Blocks for as long as nobody takes it.
                 connection.send(&piece)?;
-                drop(sent.send(count));
+                let _told = sent.send(count);
             }
         }
         Ok(())
@@ -281,7 +279,7 @@ fn an_application_that_takes_too_long_for_its_first_byte_is_a_504() {
     let upstream = Upstream::play(move |connection| {
         while connection.request()?.is_some() {
             // Ends when the test does.
-            drop(wait.lock().unwrap().recv());
+            let _ended = wait.lock().unwrap().recv();
         }
         Ok(())
     });
@@ -379,7 +377,7 @@ fn a_client_that_goes_away_ends_its_request_at_the_application() {
         let Some(_) = connection.request()? else { return Ok(()) };
         connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")?;
         let rest = connection.rest();
-        drop(gone.send(rest.is_ok()));
+        let _told = gone.send(rest.is_ok());
         Ok(())
     });
     let gate = open_gate(&upstream, "");
@@ -410,187 +408,12 @@ fn a_client_that_expects_100_gets_it_only_when_its_body_is_wanted() {
     assert_eq!(upstream.requests()[0].field("expect"), Vec::<String>::new());
 }
 
-// WebSocket.
-
-/// Agrees to WebSocket and sends back, in capitals, what comes.
-fn shouting(connection: &mut Connection) -> io::Result<()> {
-    while let Some(request) = connection.request()? {
-        if request.field("upgrade") != ["websocket"] {
-            connection.send(&response("200 OK", &[], "no switch"))?;
-            continue;
-        }
-        connection.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        )?;
-        loop {
-            let piece = connection.bytes(5)?;
-            connection.send(&piece.to_ascii_uppercase())?;
-        }
-    }
-    Ok(())
-}
-
-fn handshake(client: &Client, fields: &str) -> (Wire, Option<Answer>) {
-    let cookie = client.jar.get(ACCESS).map(|token| format!("Cookie: {ACCESS}={token}\r\n"));
-    let cookie = cookie.unwrap_or_default();
-    let mut wire = client.wire();
-    wire.send(format!(
-        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nConnection: keep-alive, Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{cookie}{fields}\r\n"
-    ))
-    .unwrap();
-    let answer = wire.answer("GET").unwrap();
-    (wire, answer)
-}
-
-/// Sends one event, and no more until the connection ends.
-fn telling(connection: &mut Connection) -> io::Result<()> {
-    while let Some(_request) = connection.request()? {
-        connection.send(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
-              Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
-        )?;
-        connection.rest()?;
-    }
-    Ok(())
-}
-
-#[test]
-fn a_stream_of_events_comes_at_once_and_ends_with_its_session() {
-    let upstream = Upstream::play(telling);
-    let gate = Gate::before(&upstream);
-    gate.add_user("ada", &[], &[]);
-    let client = gate.signed_in("ada");
-    let cookie = client.jar.get(ACCESS).unwrap();
-    let mut wire = client.wire();
-    wire.send(format!("GET /events HTTP/1.1\r\nHost: {HOST}\r\nCookie: {ACCESS}={cookie}\r\n\r\n"))
-        .unwrap();
-    let head = wire.head().unwrap().unwrap();
-    assert_eq!(head.status, 200);
-    // The event is here though the upstream has not ended its answer.
-    assert_eq!(wire.bytes(14).unwrap(), b"9\r\ndata: 1\n\n\r\n");
-    assert_eq!(client.twin().post("/auth/logout").status, 200);
-    // A proper end: the page reconnects, and is then told to log in.
-    assert_eq!(wire.bytes(5).unwrap(), b"0\r\n\r\n");
-}
-
-#[test]
-fn a_preflight_is_never_asked_for_a_credential() {
-    let upstream = Upstream::answering(|_| response("200 OK", &[], "the application"));
-    let gate = Gate::before(&upstream);
-    let mut client = gate.client();
-    let answer = client
-        .ask("OPTIONS", "/a")
-        .field("origin", "https://elsewhere.test")
-        .field("access-control-request-method", "PUT")
-        .send();
-    assert_eq!(answer.status, 204);
-    let allowed = answer.field("access-control-allow-origin");
-    assert!(allowed.is_empty(), "nothing is allowed: {allowed:?}");
-    assert!(upstream.requests().is_empty());
-    // Without its marks it is a request like any other.
-    assert_eq!(client.ask("OPTIONS", "/a").send().status, 401);
-}
-
-#[test]
-fn a_websocket_is_a_tunnel_until_its_session_ends() {
-    let upstream = Upstream::play(shouting);
-    let gate = Gate::before(&upstream);
-    gate.add_user("ada", &[], &[]);
-    let client = gate.signed_in("ada");
-    let (mut wire, answer) = handshake(&client, &format!("Origin: {ORIGIN}\r\n"));
-    let answer = answer.unwrap();
-    assert_eq!((answer.status, answer.one("upgrade")), (101, "websocket"));
-    assert_eq!(answer.one("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    let received = upstream.requests().pop().unwrap();
-    assert_eq!(received.field("x-auth-user"), ["ada"]);
-    assert_eq!(received.field("sec-websocket-key"), ["dGhlIHNhbXBsZSBub25jZQ=="]);
-    assert_eq!(received.field("cookie"), Vec::<String>::new());
-    for word in ["hello", "there"] {
-        wire.send(word).unwrap();
-        assert_eq!(wire.bytes(5).unwrap(), word.to_uppercase().into_bytes());
-    }
-    let waited = Stopwatch::start();
-    assert_eq!(client.twin().post("/auth/logout").status, 200);
-    wire.must_close();
-    assert!(waited.elapsed() < PATIENCE, "an ended session is an ended stream");
-}
-
-#[test]
-fn a_websocket_handshake_refreshes_in_passing_and_the_cookies_ride_on_the_101() {
-    let upstream = Upstream::play(shouting);
-    let gate = Gate::before(&upstream);
-    gate.add_user("ada", &[], &[]);
-    let mut client = gate.signed_in("ada");
-    gate.pass(crate::harness::ACCESS_TTL);
-    let refresh = client.jar.get(crate::harness::REFRESH).unwrap().to_owned();
-    client.jar.remove(ACCESS);
-    let fields = format!("Origin: {ORIGIN}\r\nCookie: {}={refresh}\r\n", crate::harness::REFRESH);
-    let (mut wire, answer) = handshake(&client, &fields);
-    let answer = answer.unwrap();
-    assert_eq!((answer.status, answer.field("set-cookie").len()), (101, 2));
-    wire.send("hello").unwrap();
-    assert_eq!(wire.bytes(5).unwrap(), b"HELLO");
-}
-
-#[test]
-fn a_websocket_handshake_of_a_stranger_or_from_a_foreign_page_is_refused() {
-    let upstream = Upstream::play(shouting);
-    let gate = Gate::before(&upstream);
-    gate.add_user("ada", &[], &[]);
-    let nobody = gate.client();
-    let (_, answer) = handshake(&nobody, &format!("Origin: {ORIGIN}\r\nAccept: text/html\r\n"));
-    assert_eq!(answer.unwrap().verdict(), (401, "missing_token".to_owned()));
-    let client = gate.signed_in("ada");
-    for fields in ["Origin: https://evil.test\r\n", "Origin: null\r\n", ""] {
-        let (_, answer) = handshake(&client, fields);
-        assert_eq!(answer.unwrap().verdict(), (403, "csrf_guard".to_owned()), "{fields:?}");
-    }
-    assert!(upstream.requests().is_empty());
-}
-
-#[test]
-fn bytes_sent_before_a_switch_was_agreed_to_are_never_a_request_of_their_own() {
-    // An application that refuses to switch.
-    let upstream = Upstream::answering(|_| response("426 Upgrade Required", &[], "no"));
-    let gate = open_gate(&upstream, "");
-    let mut wire = gate.client().wire();
-    wire.send(format!(
-        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 777\r\nSec-WebSocket-Key: x\r\n\r\n\
-         GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\nX-Auth-User: root\r\n\r\n"
-    ))
-    .unwrap();
-    let answer = wire.answer("GET").unwrap().unwrap();
-    assert_eq!(answer.status, 426);
-    // To us it was the next request of a pipeline, and was judged like any other.
-    drop(wire.answer("GET"));
-    for request in upstream.requests() {
-        assert_eq!(request.field("x-auth-user"), Vec::<String>::new(), "{request:?}");
-    }
-}
-
-#[test]
-fn a_101_that_nobody_asked_for_is_a_502() {
-    let upstream = Upstream::play(|connection| {
-        connection.request()?;
-        connection.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
-        )?;
-        connection.rest().map(drop)
-    });
-    let gate = open_gate(&upstream, "");
-    assert_eq!(gate.client().get("/a").verdict(), (502, "upstream_invalid".to_owned()));
-}
-
 #[test]
 fn an_application_that_is_full_is_a_503_and_others_go_on() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let upstream = Upstream::answering(move |_| {
-        drop(wait.lock().unwrap().recv());
+        let _ended = wait.lock().unwrap().recv();
         response("200 OK", &[], "at last")
     });
     let gate = open_gate(&upstream, "max_in_flight = 1");

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,11 +108,6 @@ impl Gate {
     /// The rules of signing in, as the running gateway uses them.
     pub(crate) fn sessions(&self) -> &Arc<Sessions> {
         self.gateway().sessions()
-    }
-
-    /// The gateway's folder.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// The store's file.

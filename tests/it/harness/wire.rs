@@ -79,7 +79,7 @@ impl Wire {
     }
 
     fn body(&mut self, answer: &mut Answer) -> io::Result<()> {
-        let chunked = answer.field("transfer-encoding").iter().any(|coding| *coding == "chunked");
+        let chunked = answer.field("transfer-encoding").contains(&"chunked");
         let length = answer.field("content-length").first().map(|length| length.parse());
         match (chunked, length) {
             (true, _) => self.chunks(answer)?,

@@ -1,0 +1,144 @@
+//! The switch to WebSocket: agreed to by both ends, guarded like any request, and over when its
+//! session is.
+
+use std::io;
+
+use sallyport::clock::Stopwatch;
+
+use crate::harness::{
+    ACCESS, ACCESS_TTL, Answer, Client, Connection, Gate, HOST, ORIGIN, PATIENCE, REFRESH,
+    Upstream, Wire, response,
+};
+
+/// Agrees to WebSocket and sends back, in capitals, what comes.
+fn shouting(connection: &mut Connection) -> io::Result<()> {
+    while let Some(request) = connection.request()? {
+        if request.field("upgrade") != ["websocket"] {
+            connection.send(&response("200 OK", &[], "no switch"))?;
+            continue;
+        }
+        connection.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        )?;
+        loop {
+            let piece = connection.bytes(5)?;
+            connection.send(&piece.to_ascii_uppercase())?;
+        }
+    }
+    Ok(())
+}
+
+fn handshake(client: &Client, fields: &str) -> (Wire, Option<Answer>) {
+    let cookie = client.jar.get(ACCESS).map(|token| format!("Cookie: {ACCESS}={token}\r\n"));
+    let cookie = cookie.unwrap_or_default();
+    let mut wire = client.wire();
+    wire.send(format!(
+        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nConnection: keep-alive, Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{cookie}{fields}\r\n"
+    ))
+    .unwrap();
+    let answer = wire.answer("GET").unwrap();
+    (wire, answer)
+}
+
+#[test]
+fn a_websocket_is_a_tunnel_until_its_session_ends() {
+    let upstream = Upstream::play(shouting);
+    let gate = Gate::before(&upstream);
+    gate.add_user("ada", &[], &[]);
+    let client = gate.signed_in("ada");
+    let (mut wire, answer) = handshake(&client, &format!("Origin: {ORIGIN}\r\n"));
+    let answer = answer.unwrap();
+    assert_eq!((answer.status, answer.one("upgrade")), (101, "websocket"));
+    assert_eq!(answer.one("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let received = upstream.requests().pop().unwrap();
+    assert_eq!(received.field("x-auth-user"), ["ada"]);
+    assert_eq!(received.field("sec-websocket-key"), ["dGhlIHNhbXBsZSBub25jZQ=="]);
+    assert_eq!(received.field("cookie"), Vec::<String>::new());
+    for word in ["hello", "there"] {
+        wire.send(word).unwrap();
+        assert_eq!(wire.bytes(5).unwrap(), word.to_uppercase().into_bytes());
+    }
+    let waited = Stopwatch::start();
+    assert_eq!(client.twin().post("/auth/logout").status, 200);
+    wire.must_close();
+    assert!(waited.elapsed() < PATIENCE, "an ended session is an ended stream");
+}
+
+#[test]
+fn a_websocket_handshake_refreshes_in_passing_and_the_cookies_ride_on_the_101() {
+    let upstream = Upstream::play(shouting);
+    let gate = Gate::before(&upstream);
+    gate.add_user("ada", &[], &[]);
+    let mut client = gate.signed_in("ada");
+    gate.pass(ACCESS_TTL);
+    let refresh = client.jar.get(REFRESH).unwrap().to_owned();
+    client.jar.remove(ACCESS);
+    let fields = format!("Origin: {ORIGIN}\r\nCookie: {}={refresh}\r\n", REFRESH);
+    let (mut wire, answer) = handshake(&client, &fields);
+    let answer = answer.unwrap();
+    assert_eq!((answer.status, answer.field("set-cookie").len()), (101, 2));
+    wire.send("hello").unwrap();
+    assert_eq!(wire.bytes(5).unwrap(), b"HELLO");
+}
+
+#[test]
+fn a_websocket_handshake_of_a_stranger_or_from_a_foreign_page_is_refused() {
+    let upstream = Upstream::play(shouting);
+    let gate = Gate::before(&upstream);
+    gate.add_user("ada", &[], &[]);
+    let nobody = gate.client();
+    let (_, answer) = handshake(&nobody, &format!("Origin: {ORIGIN}\r\nAccept: text/html\r\n"));
+    assert_eq!(answer.unwrap().verdict(), (401, "missing_token".to_owned()));
+    let client = gate.signed_in("ada");
+    for fields in ["Origin: https://evil.test\r\n", "Origin: null\r\n", ""] {
+        let (_, answer) = handshake(&client, fields);
+        assert_eq!(answer.unwrap().verdict(), (403, "csrf_guard".to_owned()), "{fields:?}");
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[test]
+fn bytes_sent_before_a_switch_was_agreed_to_are_never_a_request_of_their_own() {
+    // An application that refuses to switch.
+    let upstream = Upstream::answering(|_| response("426 Upgrade Required", &[], "no"));
+    let gate = open_gate(&upstream);
+    let mut wire = gate.client().wire();
+    wire.send(format!(
+        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 777\r\nSec-WebSocket-Key: x\r\n\r\n\
+         GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\nX-Auth-User: root\r\n\r\n"
+    ))
+    .unwrap();
+    let answer = wire.answer("GET").unwrap().unwrap();
+    assert_eq!(answer.status, 426);
+    // To us it was the next request of a pipeline, and was judged like any other.
+    drop(wire.answer("GET"));
+    for request in upstream.requests() {
+        assert_eq!(request.field("x-auth-user"), Vec::<String>::new(), "{request:?}");
+    }
+}
+
+#[test]
+fn a_101_that_nobody_asked_for_is_a_502() {
+    let upstream = Upstream::play(|connection| {
+        connection.request()?;
+        connection.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        )?;
+        connection.rest().map(drop)
+    });
+    let gate = open_gate(&upstream);
+    assert_eq!(gate.client().get("/a").verdict(), (502, "upstream_invalid".to_owned()));
+}
+
+/// A gateway before `upstream` that lets everybody in.
+fn open_gate(upstream: &Upstream) -> Gate {
+    Gate::start(&format!(
+        "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n",
+        upstream.url()
+    ))
+}
