@@ -5,7 +5,7 @@ use std::time::Duration;
 use sallyport::clock::Stopwatch;
 use sallyport::store::rows::{EndReason, UserChange};
 
-use crate::harness::{ACCESS, ACCESS_TTL, Gate, PASSWORD, PATIENCE, REFRESH, Upstream};
+use crate::harness::{ACCESS, ACCESS_TTL, Gate, PASSWORD, PATIENCE, REFRESH};
 use crate::sessions::{DAY, application, gate, session_of, token};
 
 #[test]

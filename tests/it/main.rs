@@ -4,6 +4,7 @@
 //! * `imports`: the walls between the rooms of `src/` stand;
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
 //! * `sessions`, `endings`: a login's whole life;
+//! * `doors`: the listeners beside the gate;
 //! * `proxying`, `websocket`, `smuggling`: between the client and the application;
 //! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
 //! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
@@ -20,6 +21,8 @@ mod bad_input;
 mod browser;
 mod csrf;
 mod documents;
+mod doors;
+mod endings;
 mod examples;
 mod harness;
 mod imports;

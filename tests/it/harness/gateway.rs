@@ -89,6 +89,11 @@ impl Gate {
         self.gateway().addresses().https.unwrap()
     }
 
+    /// Where only the way to TLS is shown.
+    pub(crate) fn plain_address(&self) -> SocketAddr {
+        self.gateway().addresses().http.unwrap()
+    }
+
     /// What a path of the admin listener answers.
     pub(crate) fn admin(&self, path: &str) -> Answer {
         let address = self.gateway().addresses().admin.unwrap();
