@@ -360,8 +360,16 @@ fn without_rotation_a_refresh_sets_the_access_cookie_only_and_logout_ends_it_all
     assert_eq!(copy.get("/a").verdict(), (401, "session_revoked".to_owned()));
 }
 
+/// Asks until the answer has this status; the gateway hears of the operator's acts by itself.
+fn until(client: &mut Client, path: &str, status: u16) {
+    let waited = Stopwatch::start();
+    while client.get(path).status != status {
+        assert!(waited.elapsed() < PATIENCE, "{path} never became {status}");
+    }
+}
+
 #[test]
-fn a_grant_and_its_taking_hold_from_the_next_refresh_on() {
+fn a_grant_and_its_taking_hold_at_once_and_end_no_session() {
     let upstream = application();
     let gate = Gate::before(&upstream);
     let user = gate.add_user("bob", &[], &[]);

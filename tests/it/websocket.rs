@@ -1,5 +1,5 @@
-//! The switch to WebSocket: agreed to by both ends, guarded like any request, and over when its
-//! session is.
+//! Streams that outlive a request: the switch to WebSocket and events, guarded like any request, and
+//! over when their session is.
 
 use std::io;
 
@@ -41,6 +41,55 @@ fn handshake(client: &Client, fields: &str) -> (Wire, Option<Answer>) {
     .unwrap();
     let answer = wire.answer("GET").unwrap();
     (wire, answer)
+}
+
+/// Sends one event, and no more until the connection ends.
+fn telling(connection: &mut Connection) -> io::Result<()> {
+    while let Some(_request) = connection.request()? {
+        connection.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
+              Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
+        )?;
+        connection.rest()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stream_of_events_comes_at_once_and_ends_with_its_session() {
+    let upstream = Upstream::play(telling);
+    let gate = Gate::before(&upstream);
+    gate.add_user("ada", &[], &[]);
+    let client = gate.signed_in("ada");
+    let cookie = client.jar.get(ACCESS).unwrap();
+    let mut wire = client.wire();
+    wire.send(format!("GET /events HTTP/1.1\r\nHost: {HOST}\r\nCookie: {ACCESS}={cookie}\r\n\r\n"))
+        .unwrap();
+    let head = wire.head().unwrap().unwrap();
+    assert_eq!(head.status, 200);
+    // The event is here though the upstream has not ended its answer.
+    assert_eq!(wire.bytes(14).unwrap(), b"9\r\ndata: 1\n\n\r\n");
+    assert_eq!(client.twin().post("/auth/logout").status, 200);
+    // A proper end: the page reconnects, and is then told to log in.
+    assert_eq!(wire.bytes(5).unwrap(), b"0\r\n\r\n");
+}
+
+#[test]
+fn a_preflight_is_never_asked_for_a_credential() {
+    let upstream = Upstream::answering(|_| response("200 OK", &[], "the application"));
+    let gate = Gate::before(&upstream);
+    let mut client = gate.client();
+    let answer = client
+        .ask("OPTIONS", "/a")
+        .field("origin", "https://elsewhere.test")
+        .field("access-control-request-method", "PUT")
+        .send();
+    assert_eq!(answer.status, 204);
+    let allowed = answer.field("access-control-allow-origin");
+    assert!(allowed.is_empty(), "nothing is allowed: {allowed:?}");
+    assert!(upstream.requests().is_empty());
+    // Without its marks it is a request like any other.
+    assert_eq!(client.ask("OPTIONS", "/a").send().status, 401);
 }
 
 #[test]
