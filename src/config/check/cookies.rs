@@ -88,14 +88,14 @@ fn bare(name: String) -> String {
 
 fn domain(text: &str, public_url: Option<&Origin>, found: &mut Findings<'_>) -> Option<String> {
     const KEY: &str = "cookies.domain";
+    if let Some(plain) = text.strip_prefix('.') {
+        found.wrong_but(KEY, "begins with a dot", format!("write {plain:?}"));
+        return None;
+    }
     let Some((domain, None)) = split_host_port(text) else {
         found.wrong(KEY, format!("{text:?} is not a domain"));
         return None;
     };
-    if let Some(plain) = domain.strip_prefix('.') {
-        found.wrong_but(KEY, "begins with a dot", format!("write {plain:?}"));
-        return None;
-    }
     if domain.parse::<IpAddr>().is_ok() || domain.starts_with('[') {
         found.wrong(KEY, "an address has no hosts below it");
         return None;
