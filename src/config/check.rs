@@ -20,13 +20,21 @@ use super::{
     log_filter,
 };
 
-/// Checks all of `file`; relative paths start at `base`.
+/// Checks all of `file`; relative paths start at `base`. `strange` is what was struck out of it.
 ///
 /// # Errors
-/// All problems, in the order of the file.
-pub(super) fn check(file: File, lines: Lines, base: &Path) -> Result<Config, Vec<Problem>> {
+/// All problems, the strange ones among them, in the order of the file. What may only follow from a
+/// strange one is left out.
+pub(super) fn check(
+    file: File,
+    lines: Lines,
+    strange: Vec<Problem>,
+    base: &Path,
+) -> Result<Config, Vec<Problem>> {
     let mut found = Findings { lines, base, problems: Vec::new(), warnings: Vec::new() };
     let config = assemble(file, &mut found);
+    found.problems.retain(|problem| !found.lines.doubts(&problem.key));
+    found.problems.extend(strange);
     found.problems.sort_by_key(|problem| problem.line);
     found.warnings.sort_by_key(|problem| problem.line);
     match config {

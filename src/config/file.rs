@@ -1,7 +1,8 @@
 //! The exact mirror of `gateway.toml`, and the only place that knows TOML. A text is first walked
 //! along the schema, so that all strange keys and wrong types are told at once, each with its line;
-//! only then it is deserialised. What the values mean is `check`'s business.
+//! what is left without them is deserialised. What the values mean is `check`'s business.
 
+mod blank;
 mod guards;
 mod routes;
 mod secrets;
@@ -67,25 +68,27 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "more than 16 MiB")))
 }
 
-/// Reads `text`.
+/// Reads `text`, and tells all keys that do not exist and values of a wrong type. The `File` is what
+/// is left without them, for `check` to tell what is wrong with that.
 ///
 /// # Errors
-/// All errors of syntax; if there are none, all keys that do not exist and values of a wrong type.
-pub(super) fn parse(text: &str) -> Result<(File, Lines), Vec<Problem>> {
+/// All errors of syntax.
+pub(super) fn parse(text: &str) -> Result<(File, Lines, Vec<Problem>), Vec<Problem>> {
     let mut lines = Lines::new(text);
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let mut problems: Vec<Problem> = errors.iter().map(|one| lines.toml_error(one)).collect();
         problems.sort_by_key(|problem| problem.line);
         return Err(problems);
     }
-    let problems = walk::walk(&schema(), &table, &mut lines);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
+    let mut problems = walk::walk(&schema(), table.get_mut(), &mut lines);
     match File::deserialize(toml::Deserializer::from(table)) {
-        Ok(file) => Ok((file, lines)),
-        Err(error) => Err(vec![lines.toml_error(&error)]),
+        Ok(file) => Ok((file, lines, problems)),
+        Err(error) => {
+            problems.push(lines.toml_error(&error));
+            problems.sort_by_key(|problem| problem.line);
+            Err(problems)
+        }
     }
 }
 

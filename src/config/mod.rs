@@ -84,11 +84,13 @@ impl Config {
     /// Checks `text` as if it stood in the file at `path`.
     ///
     /// # Errors
-    /// All that is wrong with it at once.
+    /// All that is wrong with it at once: unknown keys, wrong types and wrong values together. Errors
+    /// of TOML's syntax stand alone, since nobody can tell what the rest means.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let wrong = |problems| ConfigError::Wrong { path: path.to_owned(), problems };
-        let (file, lines) = file::parse(text).map_err(wrong)?;
-        check::check(file, lines, path.parent().unwrap_or(Path::new(""))).map_err(wrong)
+        let (file, lines, strange) = file::parse(text).map_err(wrong)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        check::check(file, lines, strange, base).map_err(wrong)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The config as its users meet it: the shipped files, what a few lines mean, and the reference.
 
-mod arbitrary;
+pub(super) mod arbitrary;
 mod problems;
+mod together;
 
 use std::fs;
 use std::net::SocketAddr;

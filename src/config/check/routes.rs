@@ -139,7 +139,8 @@ fn upstream(
         return None;
     };
     let index = upstreams.iter().position(|one| *one == name);
-    if index.is_none() {
+    // An upstream without a name is told of already, and may be the one that is meant.
+    if index.is_none() && !upstreams.contains(&"") {
         let hint = did_you_mean(name, upstreams.iter().copied());
         found.note(&format!("{at}.upstream"), format!("{name:?} is not an upstream"), hint);
     }

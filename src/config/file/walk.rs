@@ -1,37 +1,53 @@
 //! Walks a parsed file along the schema and tells all strange keys and wrong types at once, which a
-//! deserialiser, stopping at the first, cannot. Notes on the way which key stands on which line.
+//! deserialiser, stopping at the first, cannot. Strikes them out on the way, so that the rest can be
+//! deserialised and checked, and notes which key stands on which line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::mem;
 
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::blank::{blank, needed_keys};
 use crate::config::Problem;
 
-/// Which key stands on which line.
+/// Which key stands on which line, and which were struck out.
 pub(in crate::config) struct Lines {
     /// Offset of the first byte of each line after the first.
     starts: Vec<usize>,
     keys: HashMap<String, usize>,
+    struck: HashSet<String>,
+    /// All tables and lists that a struck key is in.
+    around: HashSet<String>,
 }
 
 impl Lines {
     /// Of no key yet.
     pub(super) fn new(text: &str) -> Self {
         let starts = text.match_indices('\n').map(|(at, _)| at + 1).collect();
-        Self { starts, keys: HashMap::new() }
+        Self { starts, keys: HashMap::new(), struck: HashSet::new(), around: HashSet::new() }
     }
 
     /// The line of `key`, or of the nearest table around it that the file has.
     pub(in crate::config) fn of(&self, key: &str) -> Option<usize> {
-        let mut key = key;
-        loop {
-            if let Some(line) = self.keys.get(key) {
-                return Some(*line);
+        self_and_around(key).find_map(|key| self.keys.get(key)).copied()
+    }
+
+    /// Whether what is wrong with `key` may only follow from what was struck out: `key` itself,
+    /// something around it or something in it.
+    pub(in crate::config) fn doubts(&self, key: &str) -> bool {
+        self.around.contains(key) || self_and_around(key).any(|key| self.struck.contains(key))
+    }
+
+    /// Notes that `key` in the table or list `at` is struck out.
+    fn strike(&mut self, at: &str, key: &str) {
+        self.struck.insert(key.to_owned());
+        for place in self_and_around(at) {
+            if !self.around.insert(place.to_owned()) {
+                break;
             }
-            key = key.get(..key.rfind(['.', '['])?)?;
         }
     }
 
@@ -49,53 +65,100 @@ impl Lines {
     }
 }
 
-/// All that does not fit the schema, in the order of the file.
-pub(super) fn walk(
-    schema: &Value,
-    table: &Spanned<DeTable<'_>>,
-    lines: &mut Lines,
-) -> Vec<Problem> {
-    let mut walk = Walk { root: schema, lines, problems: Vec::new() };
-    walk.table(schema, table.get_ref(), "");
-    let mut problems = walk.problems;
-    problems.sort_by_key(|problem| problem.line);
-    problems
+/// `listen.cores`, then `listen`.
+fn self_and_around(key: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(key), |key| key.get(..key.rfind(['.', '['])?))
+}
+
+/// All that does not fit the schema. Afterwards `table` fits it.
+pub(super) fn walk(schema: &Value, table: &mut DeTable<'_>, lines: &mut Lines) -> Vec<Problem> {
+    let mut walk = Walk { root: schema, lines, problems: Vec::new(), astray: Vec::new() };
+    walk.table(schema, table, "");
+    for (section, key) in walk.astray {
+        let path = join(section, &key);
+        if !walk.lines.keys.contains_key(&path) {
+            walk.lines.strike(section, &path);
+        }
+    }
+    walk.problems
 }
 
 struct Walk<'a> {
     root: &'a Value,
     lines: &'a mut Lines,
     problems: Vec<Problem>,
+    /// Keys that were found elsewhere than in their section, with its name.
+    astray: Vec<(&'a str, String)>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     fn problem(&mut self, key: &str, text: String, hint: Option<String>) {
         let line = self.lines.of(key);
         self.problems.push(Problem { key: key.to_owned(), line, text, hint });
     }
 
-    fn table(&mut self, schema: &Value, table: &DeTable<'_>, at: &str) {
+    fn table(&mut self, schema: &Value, table: &mut DeTable<'_>, at: &str) {
         let known = schema.get("properties").and_then(Value::as_object);
-        for (key, value) in table {
+        let mut unknown = Vec::new();
+        for (key, mut value) in mem::take(table) {
             let path = join(at, key.get_ref());
             self.lines.keys.insert(path.clone(), self.lines.at(key.span().start));
-            match known.and_then(|known| known.get(key.get_ref().as_ref())) {
-                Some(schema) => self.value(schema, value, &path),
-                None => {
-                    let hint = self.hint_for_key(schema, key.get_ref(), at);
-                    self.problem(&path, "unknown key".to_owned(), hint);
-                }
+            let Some(schema_of_key) = known.and_then(|known| known.get(key.get_ref().as_ref()))
+            else {
+                unknown.push(key);
+                continue;
+            };
+            if self.value(schema_of_key, &mut value, &path) {
+                table.insert(key, value);
+            } else {
+                self.blank(schema, key, table, at);
             }
         }
-        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-        for name in required.filter_map(Value::as_str) {
-            if !table.keys().any(|key| key.get_ref().as_ref() == name) {
+        for key in unknown {
+            let path = join(at, key.get_ref());
+            self.lines.strike(at, &path);
+            let meant =
+                known.and_then(|known| nearest(key.get_ref(), known.keys().map(String::as_str)));
+            let hint = match meant {
+                Some(meant) => Some(format!("did you mean {meant:?}?")),
+                None => self.home_of_key(schema, key.get_ref(), at),
+            };
+            self.problem(&path, "unknown key".to_owned(), hint);
+            if let Some(meant) = meant
+                && !has(table, meant)
+            {
+                let key = Spanned::new(key.span(), meant.to_owned().into());
+                self.blank(schema, key, table, at);
+            }
+        }
+        for name in needed_keys(schema) {
+            if !has(table, name) {
                 self.problem(&join(at, name), "missing".to_owned(), None);
+                self.blank(schema, Spanned::new(0..0, name.to_owned().into()), table, at);
             }
         }
     }
 
-    fn value(&mut self, schema: &Value, value: &Spanned<DeValue<'_>>, at: &str) {
+    /// Strikes out a known key: it is blank from here on, or has its default.
+    fn blank<'i>(
+        &mut self,
+        schema: &Value,
+        key: Spanned<DeString<'i>>,
+        table: &mut DeTable<'i>,
+        at: &str,
+    ) {
+        let name = key.get_ref().as_ref();
+        self.lines.strike(at, &join(at, name));
+        let needed = needed_keys(schema).any(|one| one == name);
+        let schema = schema.get("properties").and_then(|known| known.get(name));
+        if let Some(value) = schema.and_then(|schema| blank(schema, needed)) {
+            let value = Spanned::new(key.span(), value);
+            table.insert(key, value);
+        }
+    }
+
+    /// Whether `value` itself fits; what does not fit within a table or a list is struck out there.
+    fn value(&mut self, schema: &Value, value: &mut Spanned<DeValue<'_>>, at: &str) -> bool {
         let kind = kind(value.get_ref());
         let mut branches = Vec::new();
         flatten(schema, &mut branches);
@@ -106,47 +169,58 @@ impl Walk<'_> {
             .collect();
         let Some(first) = fitting.first() else {
             let text = format!("expected {}, found {}", expected(&branches), in_words(kind));
-            return self.problem(at, text, None);
+            self.problem(at, text, None);
+            return false;
         };
-        match value.get_ref() {
+        match value.get_mut() {
             DeValue::String(text) => self.choice(&fitting, text, at),
             DeValue::Integer(number) => {
                 let read = i128::from_str_radix(number.as_str(), number.radix()).ok();
-                self.range(first, read, at);
+                self.range(first, read, at)
             }
             DeValue::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
+                for (index, item) in items.iter_mut().enumerate() {
                     let path = format!("{at}[{index}]");
                     let line = self.lines.at(item.span().start);
                     self.lines.keys.insert(path.clone(), line);
-                    if let Some(schema) = first.get("items") {
-                        self.value(schema, item, &path);
+                    let Some(schema) = first.get("items") else { continue };
+                    // It keeps its place: those behind it keep their numbers.
+                    if !self.value(schema, item, &path)
+                        && let Some(blank) = blank(schema, true)
+                    {
+                        self.lines.strike(at, &path);
+                        *item.get_mut() = blank;
                     }
                 }
+                true
             }
-            DeValue::Table(table) => self.table(first, table, at),
-            DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+            DeValue::Table(table) => {
+                self.table(first, table, at);
+                true
+            }
+            DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => true,
         }
     }
 
     /// A string where only some words are meant.
-    fn choice(&mut self, fitting: &[&Value], text: &DeString<'_>, at: &str) {
+    fn choice(&mut self, fitting: &[&Value], text: &DeString<'_>, at: &str) -> bool {
         let mut words = Vec::new();
         for branch in fitting {
             match allowed(branch) {
                 Some(some) => words.extend(some),
-                None => return,
+                None => return true,
             }
         }
         if words.contains(&text.as_ref()) {
-            return;
+            return true;
         }
         let hint = did_you_mean(text, words.iter().copied());
         let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
         self.problem(at, format!("{text:?} is not one of {}", words.join(", ")), hint);
+        false
     }
 
-    fn range(&mut self, schema: &Value, number: Option<i128>, at: &str) {
+    fn range(&mut self, schema: &Value, number: Option<i128>, at: &str) -> bool {
         let bound = |name: &str| schema.get(name).and_then(Value::as_i64).map(i128::from);
         let least = bound("minimum");
         let most = bound("maximum").or(Some(i128::from(i64::MAX)));
@@ -154,7 +228,7 @@ impl Walk<'_> {
             least.is_none_or(|least| least <= number) && most.is_none_or(|most| number <= most)
         });
         if fits {
-            return;
+            return true;
         }
         let mut text = "out of range".to_owned();
         if let (Some(least), Some(most)) = (least, bound("maximum")) {
@@ -164,15 +238,14 @@ impl Walk<'_> {
             let _ = write!(text, "; {least} or more");
         }
         self.problem(at, text, None);
+        false
     }
 
-    fn hint_for_key(&self, schema: &Value, key: &str, at: &str) -> Option<String> {
+    /// Where a key that is like none of its table's belongs.
+    fn home_of_key(&mut self, schema: &Value, key: &str, at: &str) -> Option<String> {
         let known = schema.get("properties")?.as_object()?;
-        if let Some(hint) = did_you_mean(key, known.keys().map(String::as_str)) {
-            return Some(hint);
-        }
-        // The right key in the wrong place.
-        let sections = self.root.get("properties")?.as_object()?;
+        let root: &'a Value = self.root;
+        let sections = root.get("properties")?.as_object()?;
         let home = sections.iter().find(|(_, section)| {
             let mut branches = Vec::new();
             flatten(section.get("items").unwrap_or(section), &mut branches);
@@ -184,7 +257,10 @@ impl Walk<'_> {
             Some((name, section)) if section.get("items").is_some() => {
                 Some(format!("it belongs into [[{name}]]"))
             }
-            Some((name, _)) => Some(format!("it belongs into [{name}]")),
+            Some((name, _)) => {
+                self.astray.push((name, key.to_owned()));
+                Some(format!("it belongs into [{name}]"))
+            }
             None => {
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
                 let place = if at.is_empty() { "the file" } else { at };
@@ -199,6 +275,10 @@ pub(in crate::config) fn did_you_mean<'a>(
     word: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> Option<String> {
+    nearest(word, known).map(|one| format!("did you mean {one:?}?"))
+}
+
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Two slips in a word of six letters, or a word that begins like a longer one.
     const NEAR: f64 = 0.84;
     let lower = word.to_ascii_lowercase().replace('-', "_");
@@ -206,7 +286,11 @@ pub(in crate::config) fn did_you_mean<'a>(
         .map(|one| (strsim::jaro_winkler(&lower, &one.to_ascii_lowercase()), one))
         .filter(|(likeness, _)| *likeness >= NEAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, one)| format!("did you mean {one:?}?"))
+        .map(|(_, one)| one)
+}
+
+fn has(table: &DeTable<'_>, name: &str) -> bool {
+    table.keys().any(|key| key.get_ref().as_ref() == name)
 }
 
 fn join(at: &str, key: &str) -> String {

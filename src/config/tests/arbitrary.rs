@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::config::Config;
 
 /// Text that looks like a config: known and unknown keys with values of every kind.
-fn configs() -> impl Strategy<Value = String> {
+pub(in crate::config) fn configs() -> impl Strategy<Value = String> {
     let header = prop::sample::select(vec![
         "[listen]",
         "[session]",
