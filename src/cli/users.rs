@@ -14,6 +14,9 @@ use crate::store::rows::{User, UserChange};
 
 /// Accounts shown by one query.
 const PAGE: u32 = 500;
+/// What all roles and permissions of an account may take in a token of 3 KiB: base64 makes four
+/// bytes of three, and names, times and ids need their room too.
+const RIGHTS_BYTES_MAX: usize = 1280;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
@@ -124,12 +127,16 @@ impl Desk {
             }
             UserCommand::Grant { name, rights } => {
                 let Rights { roles, permissions } = checked(rights)?;
+                let user = self.user(&name)?;
+                let all = |held: &[String], new: &[String]| sorted([held, new].concat());
+                let (held, may) = (&user.roles, &user.permissions);
+                fit_a_token(&all(held, &roles), &all(may, &permissions))?;
                 let change = UserChange {
                     grant_roles: roles,
                     grant_permissions: permissions,
                     ..UserChange::default()
                 };
-                self.change(&self.user(&name)?, &change, "was given what was asked")
+                self.change(&user, &change, "was given what was asked")
             }
             UserCommand::Revoke { name, rights } => {
                 let change = UserChange {
@@ -164,6 +171,7 @@ impl Desk {
             // Before a password is asked for in vain.
             return Err(crate::store::StoreError::NameTaken.into());
         }
+        fit_a_token(&rights.roles, &rights.permissions)?;
         let user = User {
             id: UserId::generate(self.now)?,
             login: new.name,
@@ -294,6 +302,20 @@ fn checked(rights: Rights) -> Result<Rights, Failure> {
         }
     }
     Ok(rights)
+}
+
+/// A token carries all of an account's rights. One that is too large could not be signed, and its
+/// user could not log in any more.
+fn fit_a_token(roles: &[String], permissions: &[String]) -> Result<(), Failure> {
+    // As JSON stands in a token: two quotes and a comma each.
+    let bytes: usize = roles.iter().chain(permissions).map(|right| right.len() + 3).sum();
+    if bytes > RIGHTS_BYTES_MAX {
+        return Err(Failure::Usage(format!(
+            "these roles and permissions take {bytes} bytes in a token, and {RIGHTS_BYTES_MAX} is \
+             the most; use roles for groups of permissions"
+        )));
+    }
+    Ok(())
 }
 
 fn sorted(mut list: Vec<String>) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::HOST;
@@ -11,6 +12,7 @@ use http::{HeaderValue, Method};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use super::Journey;
 use super::rejected::Manner;
 use crate::access::Caller;
 use crate::clock::{Stopwatch, Timestamp};
@@ -23,9 +25,14 @@ use crate::observe::RequestId;
 use crate::session::Allowance;
 use crate::token::AccessClaims;
 
+/// Stands in the line of a request that got no answer, as nginx writes it; it is never sent.
+const CLIENT_GONE: u16 = 499;
+
 /// What is known of a request, told in its access line when its answer has been sent.
-#[derive(Debug)]
 pub(super) struct Visit {
+    pub(super) journey: Rc<Journey>,
+    /// Whether its line has been written.
+    pub(super) told: bool,
     pub(super) watch: Stopwatch,
     pub(super) now: Timestamp,
     pub(super) id: RequestId,
@@ -90,8 +97,23 @@ impl Target<'_> {
     }
 }
 
+impl Drop for Visit {
+    /// A client that leaves before there is an answer takes its request with it: what the upstream
+    /// may have done for it must still be in the log.
+    fn drop(&mut self) {
+        if !self.told {
+            self.told = true;
+            self.outcome = "client_gone";
+            let journey = Rc::clone(&self.journey);
+            journey.metrics.rejection(self.outcome);
+            journey.tell(self, CLIENT_GONE, 0);
+        }
+    }
+}
+
 impl Visit {
     pub(super) fn new(
+        journey: &Rc<Journey>,
         head: &Parts,
         body: &Incoming,
         arrival: &Arrival,
@@ -99,6 +121,8 @@ impl Visit {
         id: RequestId,
     ) -> Self {
         Self {
+            journey: Rc::clone(journey),
+            told: false,
             watch: Stopwatch::start(),
             now,
             id,

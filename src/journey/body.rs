@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::Journey;
 use super::admit::Visit;
 use crate::upstream::ResponseBody;
 
@@ -22,7 +21,6 @@ pub struct ReplyBody {
 }
 
 pub(super) struct Telling {
-    pub(super) journey: Rc<Journey>,
     pub(super) visit: Box<Visit>,
     pub(super) status: u16,
 }
@@ -110,6 +108,8 @@ impl Drop for ReplyBody {
         if !whole && telling.visit.outcome == "ok" {
             telling.visit.outcome = "client_gone";
         }
-        telling.journey.tell(&telling.visit, telling.status, self.sent);
+        telling.visit.told = true;
+        let journey = Rc::clone(&telling.visit.journey);
+        journey.tell(&telling.visit, telling.status, self.sent);
     }
 }

@@ -309,7 +309,7 @@ impl Journey {
         response
     }
 
-    /// One access line and one metric, when the answer has been sent.
+    /// One access line and one metric, when the answer has been sent or the client has gone.
     fn tell(&self, visit: &Visit, status: u16, bytes: u64) {
         let elapsed = visit.watch.elapsed();
         self.metrics.request(visit.route, status, elapsed, bytes);
@@ -348,7 +348,7 @@ impl Journey {
     ) -> impl Future<Output = Response<ReplyBody>> + 'static {
         let (head, body) = request.into_parts();
         let (now, id) = (self.shared.clock.now(), self.ids.next());
-        let mut visit = Box::new(Visit::new(&head, &body, &arrival, now, id));
+        let mut visit = Box::new(Visit::new(&self, &head, &body, &arrival, now, id));
         let trusted = &self.shared.config.listen.trusted_proxies;
         if !trusted.is_empty() {
             visit.client = forwarded::client_address(arrival.peer.ip(), &head.headers, trusted);
@@ -373,7 +373,7 @@ impl Journey {
     }
 
     fn conclude(
-        self: Rc<Self>,
+        &self,
         result: Result<Response<Content>, Stop>,
         mut visit: Box<Visit>,
     ) -> Response<ReplyBody> {
@@ -388,7 +388,7 @@ impl Journey {
         if visit.outcome != "ok" {
             self.metrics.rejection(visit.outcome);
         }
-        let telling = Telling { journey: self, visit, status };
+        let telling = Telling { visit, status };
         response.map(|content| ReplyBody::new(content, telling))
     }
 }

@@ -1,7 +1,8 @@
 //! The journey's short end: our own endpoints.
 
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderName, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 
 use super::admit::{PendingCookies, Target, Visit};
@@ -65,9 +66,16 @@ impl Journey {
         if !answered.cookies.is_empty() {
             visit.cookies = PendingCookies { values: answered.cookies, pair: answered.pair };
         }
-        let mut response = Response::new(Content::Own(answered.body));
+        let mut response = Response::new(Content::empty());
         *response.status_mut() = answered.status;
         *response.headers_mut() = answered.headers;
+        if head.method == Method::HEAD {
+            // RFC 9110 section 9.3.2: as for GET, but without the content.
+            let length = HeaderValue::from(answered.body.len());
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+        } else {
+            *response.body_mut() = Content::Own(answered.body);
+        }
         Ok(response)
     }
 

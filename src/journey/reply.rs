@@ -2,6 +2,8 @@
 //! our cookies, and the id by which this answer can be found in the log.
 
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SET_COOKIE, UPGRADE, VIA};
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Journey;
@@ -17,6 +19,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// RFC 9111 section 5.2.2: a response that sets a cookie of ours belongs to one client only.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
+
+/// Cookies are never late before this.
+const SOON: Duration = Duration::from_secs(2);
 
 /// An upstream's response on its way to the client.
 ///
@@ -72,12 +77,17 @@ impl Journey {
     /// A slow answer must not put an old token over a newer one, nor undo a logout or another
     /// login. A dropped cookie equals a lost response, and that is healed by the next refresh.
     fn too_late(&self, visit: &Visit) -> bool {
-        let Some((claims, made)) = &visit.cookies.pair else { return false };
-        let age = self.shared.clock.now().since(*made);
+        // What we answer ourselves is not late, and a small grace must not forbid it.
+        let latest = (self.shared.config.session.reuse_grace / 2).max(SOON);
+        let now = self.shared.clock.now();
+        let Some((claims, made)) = &visit.cookies.pair else {
+            // What deletes cookies must not undo a login of the meantime either.
+            return now.since(visit.now) >= latest;
+        };
+        let age = now.since(*made);
         let AccessClaims { session, token, subject, issued_at, .. } = &**claims;
         let user = subject.parse().ok();
         let revoked = self.shared.sessions.revoked();
-        age >= self.shared.config.session.reuse_grace / 2
-            || revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at)
+        age >= latest || revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at)
     }
 }

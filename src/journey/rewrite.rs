@@ -4,7 +4,7 @@
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::Journey;
 use super::admit::{Asked, Visit};
@@ -86,9 +86,13 @@ impl Journey {
         self.introduce(headers, index, upstream, &known, visit)?;
         match upstream.host {
             HostPolicy::Preserve => headers.insert(HOST, known.asked.host),
-            // hyper's client writes the field from the connection's own server.
+            // Set when the server is known.
             HostPolicy::Server => headers.remove(HOST),
         };
+        // Said beforehand to be too long: refused before the application hears of it.
+        if body.size_hint().lower() > known.route.body_bytes {
+            return Err(Rejection::PayloadTooLarge);
+        }
         let limits = &config.limits;
         let (body, fault) = RequestBody::new(
             body,

@@ -16,7 +16,13 @@ pub(super) struct Tunnels {
     open: RefCell<Vec<Weak<Tunnel>>>,
     /// The version of the revocations that all of them were last checked against.
     checked: Cell<u64>,
+    /// How long the list may grow before the ended ones are taken out.
+    prune_at: Cell<usize>,
 }
+
+/// No version of the revocations: whoever was checked against it is checked again.
+const NEVER: u64 = u64::MAX;
+const PRUNE_AT_LEAST: usize = 64;
 
 #[derive(Debug)]
 struct Tunnel {
@@ -34,7 +40,15 @@ impl Tunnels {
         let tunnel = identity.map(|identity| {
             let identity = Arc::clone(identity);
             let tunnel = Rc::new(Tunnel { identity, end: Notify::new() });
-            self.open.borrow_mut().push(Rc::downgrade(&tunnel));
+            let mut open = self.open.borrow_mut();
+            // Those that have ended go when the list has doubled, so that it stays in proportion.
+            if open.len() >= self.prune_at.get() {
+                open.retain(|tunnel| tunnel.strong_count() > 0);
+                self.prune_at.set((open.len() * 2).max(PRUNE_AT_LEAST));
+            }
+            open.push(Rc::downgrade(&tunnel));
+            // Its session may have ended while its upstream was awaited: the next tick looks.
+            self.checked.set(NEVER);
             tunnel
         });
         async move {
@@ -103,5 +117,13 @@ mod tests {
         revoked.add(Revoked::Session(SessionId::from_bytes([3; 16])), Timestamp::from_secs(60));
         tunnels.end_revoked(&revoked);
         assert!(tunnels.open.borrow().is_empty(), "a tunnel that has ended is forgotten");
+        // One that opens after its session was ended is found out by the next look.
+        let mut late = Box::pin(tunnels.open(Some(&identity(1))));
+        tunnels.end_revoked(&revoked);
+        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(()));
+        for _ in 0..1000 {
+            drop(tunnels.open(Some(&identity(2))));
+        }
+        assert!(tunnels.open.borrow().len() <= 2 * PRUNE_AT_LEAST);
     }
 }

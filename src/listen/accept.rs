@@ -204,7 +204,10 @@ impl Acceptor {
             }
             *count += 1;
         }
-        let queue = self.cores.iter().min_by_key(|core| core.open.load(Ordering::Relaxed))?;
+        // A core that is gone or far behind gets no more.
+        let able = |core: &&CoreQueue| core.sockets.capacity() > 0 && !core.sockets.is_closed();
+        let load = |core: &&CoreQueue| core.open.load(Ordering::Relaxed);
+        let queue = self.cores.iter().filter(able).min_by_key(load)?;
         queue.open.fetch_add(1, Ordering::Relaxed);
         self.counts.open.fetch_add(1, Ordering::Relaxed);
         let (counts, core) = (Arc::clone(&self.counts), Arc::clone(&queue.open));

@@ -91,21 +91,28 @@ const IDENTITY_PREFIX: &[u8] = b"x-auth-";
 /// All names that begin so tell where a request came from.
 const FORWARDING_PREFIX: &[u8] = b"x-forwarded";
 
-/// Further names that tell where a request came from, or which target it "really" has.
-const FORWARDING: [&[u8]; 12] = [
-    b"forwarded",
-    b"x-real-ip",
-    b"x-client-ip",
-    b"x-cluster-client-ip",
-    b"true-client-ip",
-    b"cf-connecting-ip",
-    // Applications that honour these see another path or host than the route table has seen.
+/// Names by which applications take a request for another than the route table has judged. No proxy
+/// before us can make them true, so they are believed from nobody.
+const MISLEADING: [&[u8]; 9] = [
     b"x-original-url",
     b"x-original-uri",
     b"x-original-host",
     b"x-original-method",
     b"x-rewrite-url",
     b"x-host",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+];
+
+/// Further names that tell where a request came from.
+const FORWARDING: [&[u8]; 6] = [
+    b"forwarded",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"true-client-ip",
+    b"cf-connecting-ip",
 ];
 
 impl Firewall {
@@ -125,7 +132,7 @@ impl Firewall {
         let configured = configured.into_iter().flatten().chain(assertion);
         let identity: Box<[Box<[u8]>]> =
             configured.map(|name| name.as_str().bytes().map(fold).collect()).collect();
-        let named = identity.iter().map(|name| &**name).chain(FORWARDING);
+        let named = identity.iter().map(|name| &**name).chain(FORWARDING).chain(MISLEADING);
         let letters = named
             .chain([IDENTITY_PREFIX, FORWARDING_PREFIX])
             .filter_map(<[u8]>::first)
@@ -147,18 +154,23 @@ impl Firewall {
         if odd {
             let dotted = bytes.iter().any(|byte| matches!(byte, b'_' | b'.'));
             return self.tells_who(bytes)
+                || misleads(bytes)
                 || tells_where(bytes)
                 || (dotted && !self.allowed.contains(name));
         }
         let first = bytes.first().map_or(0, |&first| letter(first));
         self.letters & first != 0
-            && (self.tells_who(bytes) || (!trusted_peer && tells_where(bytes)))
+            && (self.tells_who(bytes) || misleads(bytes) || (!trusted_peer && tells_where(bytes)))
     }
 
     fn tells_who(&self, name: &[u8]) -> bool {
         starts_folded(name, IDENTITY_PREFIX)
             || self.identity.iter().any(|one| equals_folded(name, one))
     }
+}
+
+fn misleads(name: &[u8]) -> bool {
+    MISLEADING.iter().any(|one| equals_folded(name, one))
 }
 
 fn tells_where(name: &[u8]) -> bool {

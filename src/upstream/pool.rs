@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::StatusCode;
+use http::header::HOST;
+use http::{HeaderValue, StatusCode};
 use hyper::client::conn::http1::SendRequest;
 
 use super::body::{RequestBody, ResponseBody};
 use super::{FaultCell, Inbound, Outbound, UpstreamError, connect};
-use crate::config::{Server, Upstream};
+use crate::config::{HostPolicy, Server, Upstream};
 use crate::deadline::{Deadlines, Elapsed, TICK};
 use crate::observe::CoreMetrics;
 
@@ -47,6 +48,8 @@ pub struct Pool {
 #[derive(Debug)]
 struct Servers {
     address: Server,
+    /// The same as a `Host` field (RFC 9110 section 7.2).
+    host: HeaderValue,
     idle: RefCell<Vec<Idle>>,
 }
 
@@ -117,7 +120,15 @@ impl Pool {
             upstream.pool_idle.div_ceil(place.cores.max(1)).div_ceil(servers.len().max(1));
         let servers = servers
             .into_iter()
-            .map(|address| Servers { address, idle: RefCell::default() })
+            .map(|address| {
+                let host = match address.port {
+                    80 => HeaderValue::from_str(&address.host),
+                    port => HeaderValue::try_from(format!("{}:{port}", address.host)),
+                };
+                // A server's name has been read as one, so it is fit for a field.
+                let host = host.unwrap_or(HeaderValue::from_static("localhost"));
+                Servers { address, host, idle: RefCell::default() }
+            })
             .collect();
         Rc::new(Self {
             upstream,
@@ -171,6 +182,11 @@ impl Pool {
                     (sender, server, true)
                 }
             };
+            if self.upstream.host == HostPolicy::Server
+                && let Some(server) = self.servers.get(server)
+            {
+                request.headers_mut().insert(HOST, server.host.clone());
+            }
             let answer = sender.try_send_request(*request);
             match self.deadlines.limit(self.upstream.first_byte_timeout, answer).await {
                 Ok(Ok(response)) => {
@@ -189,7 +205,7 @@ impl Pool {
                 }
                 Ok(Err(mut unsent)) => match unsent.take_message() {
                     // Each turn uses up one idle connection, so this ends.
-                    Some(again) if !fresh => request = Box::new(again),
+                    Some(again) if !fresh => *request = again,
                     _ => return Err(broken(unsent.into_error(), fault.as_ref())),
                 },
                 Err(Elapsed) => return Err(UpstreamError::FirstByteTimeout),
