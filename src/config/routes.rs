@@ -108,7 +108,7 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// Who may.
     pub access: Access,
-    /// Index into [`Config::upstreams`].
+    /// Index into `Config::upstreams`.
     pub upstream: usize,
     /// Bytes of a request body.
     pub body_bytes: u64,

@@ -1,4 +1,4 @@
-//! From a request to an answer. [`Journey::walk`] is the whole path on one screen; each step is a
+//! From a request to an answer. `Journey::walk` is the whole path on one screen; each step is a
 //! file, and demands what the step before it has made.
 
 mod admit;
