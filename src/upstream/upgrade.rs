@@ -1,15 +1,16 @@
 //! 101: the two connections become one stream of bytes.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::ResponseBody;
-use crate::deadline::Deadlines;
+use crate::deadline::{Deadlines, Timer};
 
 /// Bytes copied at a time and direction.
 const CHUNK: usize = 16 * 1024;
@@ -27,49 +28,55 @@ pub struct Tunnel {
     pub idle: Duration,
 }
 
-/// Copies both ways until either end closes, is idle for too long, or `stop` is ready.
+/// Copies both ways until either end closes, neither has sent anything for `idle`, or `stop` is
+/// ready.
 pub async fn tunnel(tunnel: Tunnel, deadlines: Rc<Deadlines>, stop: impl Future<Output = ()>) {
     let lease = tunnel.body.into_lease();
     let (Ok(client), Ok(upstream)) = (tunnel.client.await, tunnel.upstream.await) else { return };
     let (client_in, client_out) = tokio::io::split(TokioIo::new(client));
     let (upstream_in, upstream_out) = tokio::io::split(TokioIo::new(upstream));
-    let idle = tunnel.idle;
-    let up = copy(client_in, upstream_out, idle, &deadlines);
-    let down = copy(upstream_in, client_out, idle, &deadlines);
+    // One for both directions: a page that only listens is not idle while it is told something.
+    let quiet = deadlines.entry();
+    quiet.arm(tunnel.idle);
+    let (timer, idle) = (quiet.timer(), tunnel.idle);
+    let up = copy(client_in, upstream_out, idle, &timer);
+    let down = copy(upstream_in, client_out, idle, &timer);
     tokio::select! {
         // One half may close and the other go on: each ends by itself.
         _ = async { tokio::join!(up, down) } => {}
         () = stop => {}
+        () = poll_fn(|cx| quiet.poll(cx)) => {}
     }
     // Counted as under way until here.
     drop(lease);
 }
 
 async fn copy(
-    mut from: tokio::io::ReadHalf<TokioIo<Upgraded>>,
-    mut to: tokio::io::WriteHalf<TokioIo<Upgraded>>,
+    mut from: ReadHalf<TokioIo<Upgraded>>,
+    mut to: WriteHalf<TokioIo<Upgraded>>,
     idle: Duration,
-    deadlines: &Rc<Deadlines>,
+    quiet: &Timer,
 ) {
-    let _ = pump(&mut from, &mut to, idle, deadlines).await;
+    let _ended = pump(&mut from, &mut to, idle, quiet).await;
     // The end of one direction is told to the other side, which may still be sending.
-    let _ = deadlines.limit(idle, to.shutdown()).await;
+    let _told = to.shutdown().await;
 }
 
 async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     idle: Duration,
-    deadlines: &Rc<Deadlines>,
-) -> std::io::Result<()> {
+    quiet: &Timer,
+) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
-        let read = deadlines.limit(idle, from.read(&mut chunk)).await;
-        let count = read.map_err(std::io::Error::other)??;
+        let count = from.read(&mut chunk).await?;
         let Some(bytes) = chunk.get(..count).filter(|bytes| !bytes.is_empty()) else {
             return Ok(());
         };
-        deadlines.limit(idle, to.write_all(bytes)).await.map_err(std::io::Error::other)??;
-        deadlines.limit(idle, to.flush()).await.map_err(std::io::Error::other)??;
+        quiet.arm(idle);
+        to.write_all(bytes).await?;
+        to.flush().await?;
+        quiet.arm(idle);
     }
 }
