@@ -197,20 +197,81 @@ impl Acceptor {
         if self.counts.open.load(Ordering::Relaxed) >= self.limit {
             return None;
         }
+        // A core that is gone or far behind gets no more.
+        let able = |core: &&CoreQueue| core.sockets.capacity() > 0 && !core.sockets.is_closed();
+        let load = |core: &&CoreQueue| core.open.load(Ordering::Relaxed);
+        let queue = self.cores.iter().filter(able).min_by_key(load)?;
         {
             let mut count = self.counts.by_network.entry(network).or_insert(0);
             if *count >= self.limit_per_network {
                 return None;
             }
+            // The last step that can fail is behind us: what is counted here, its permit takes off.
             *count += 1;
         }
-        // A core that is gone or far behind gets no more.
-        let able = |core: &&CoreQueue| core.sockets.capacity() > 0 && !core.sockets.is_closed();
-        let load = |core: &&CoreQueue| core.open.load(Ordering::Relaxed);
-        let queue = self.cores.iter().filter(able).min_by_key(load)?;
         queue.open.fetch_add(1, Ordering::Relaxed);
         self.counts.open.fetch_add(1, Ordering::Relaxed);
         let (counts, core) = (Arc::clone(&self.counts), Arc::clone(&queue.open));
         Some((ConnectionPermit { counts, core, network }, queue))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acceptor(cores: usize) -> (Acceptor, Vec<mpsc::Receiver<Socket>>) {
+        let text = "[listen]\nhttps = \"127.0.0.1:0\"\n\
+                    [limits]\nconnections_per_network = 1000\n";
+        let config = crate::config::Config::parse(text, std::path::Path::new("t.toml")).unwrap();
+        let names = crate::observe::Names { routes: &[], upstreams: &[], rejections: &[] };
+        Acceptor::new(cores, &config.limits, Registry::new(names, cores))
+    }
+
+    /// Hands a new socket on.
+    async fn admit(acceptor: &Acceptor) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (stream, accepted) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (_, peer) = accepted.unwrap();
+        acceptor.admit(stream.unwrap(), peer, Kind::Plain);
+    }
+
+    #[tokio::test]
+    async fn each_socket_goes_to_the_core_that_holds_the_fewest() {
+        let (acceptor, mut cores) = acceptor(3);
+        for _ in 0..6 {
+            admit(&acceptor).await;
+        }
+        assert_eq!(cores.iter().map(mpsc::Receiver::len).collect::<Vec<_>>(), [2, 2, 2]);
+        // Those of the second core have ended.
+        for _ in 0..2 {
+            drop(cores[1].recv().await.unwrap());
+        }
+        for _ in 0..2 {
+            admit(&acceptor).await;
+        }
+        assert_eq!(cores.iter().map(mpsc::Receiver::len).collect::<Vec<_>>(), [2, 2, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_core_that_is_gone_or_far_behind_gets_no_socket_and_the_others_serve_on() {
+        let (acceptor, mut cores) = acceptor(3);
+        // Gone, and yet the least loaded.
+        drop(cores.remove(0));
+        // Far behind: it takes none of what waits for it, though its connections end.
+        for _ in 0..QUEUE {
+            admit(&acceptor).await;
+            // As if its other connections had ended.
+            acceptor.cores[1].open.store(0, Ordering::Relaxed);
+        }
+        assert_eq!((cores[0].len(), cores[1].len()), (QUEUE, 0));
+        admit(&acceptor).await;
+        assert_eq!((cores[0].len(), cores[1].len()), (QUEUE, 1));
+        // With nobody left, the socket is closed and counted nowhere.
+        drop(cores);
+        admit(&acceptor).await;
+        assert_eq!(acceptor.counts.open.load(Ordering::Relaxed), 0);
+        assert!(acceptor.counts.by_network.is_empty(), "{:?}", acceptor.counts.by_network);
     }
 }
