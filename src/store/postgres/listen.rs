@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use crate::clock::Stopwatch;
@@ -26,6 +27,17 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(super) struct Ear {
     pool: PgPool,
     line: Mutex<Option<Line>>,
+    /// Where the talking is done.
+    room: Handle,
+}
+
+impl Drop for Ear {
+    /// The driver says good-bye by a task, and whoever lets the store go may stand outside of any
+    /// runtime, as commands do.
+    fn drop(&mut self) {
+        let _room = self.room.enter();
+        drop(self.line.get_mut().take());
+    }
 }
 
 struct Line {
@@ -44,7 +56,7 @@ impl Ear {
                 None
             }
         };
-        Self { pool, line: Mutex::new(line) }
+        Self { pool, line: Mutex::new(line), room: Handle::current() }
     }
 
     pub(super) async fn changed(&self, at_most: Duration) -> Result<(), StoreError> {
