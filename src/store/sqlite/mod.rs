@@ -1,6 +1,7 @@
 //! The store in one SQLite file: WAL, one connection that writes, a few that read. Several
 //! processes may hold the file open (the gateway and its command line).
 
+mod home;
 mod keys;
 mod open;
 mod revocations;
@@ -22,6 +23,7 @@ use super::rows::{EndReason, KeyRow, Revocation, Session, User, UserChange};
 use super::{Advance, Step, Store, StoreError, Waits};
 use crate::clock::Timestamp;
 use crate::id::{KeyId, SessionId, TokenId, UserId};
+use home::Home;
 use watch::Watch;
 use writer::Writer;
 
@@ -30,6 +32,7 @@ pub struct Sqlite {
     readers: SqlitePool,
     writer: Writer,
     watch: Watch,
+    home: Home,
 }
 
 impl Sqlite {
@@ -44,7 +47,9 @@ impl Sqlite {
         let connection = open::first(&options, waits.lock).await?;
         let watch = Watch::start(options.clone()).await?;
         let readers = open::readers(options.clone(), waits.turn);
-        Ok(Self { readers, writer: Writer::start(connection, options, waits.turn), watch })
+        let home = Home::of(path)?;
+        let writer = Writer::start(connection, options, home.clone(), waits.turn);
+        Ok(Self { readers, writer, watch, home })
     }
 }
 
@@ -171,6 +176,7 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        self.home.check()?;
         sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&self.readers).await?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 
+use super::home::Home;
 use super::watch::Watch;
 use super::writer::{Extent, Writer};
 use super::{Sqlite, open};
@@ -163,7 +164,12 @@ async fn an_act_of_several_statements_that_fails_leaves_none_of_them() {
     let (_folder, path) = place();
     drop(Sqlite::open(&path, Waits::default()).await.unwrap());
     let options = open::options(&path, WAIT);
-    let writer = Writer::start(options.connect().await.unwrap(), options.clone(), WAIT);
+    let writer = Writer::start(
+        options.connect().await.unwrap(),
+        options.clone(),
+        Home::of(&path).unwrap(),
+        WAIT,
+    );
     let act = |position: i64, result: Result<(), StoreError>| {
         writer.act(Extent::Several, move |connection| {
             Box::pin(async move {
@@ -207,7 +213,13 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_room_heals_it() {
     let small = options.clone().pragma("max_page_count", "40");
     let store = Arc::new(Sqlite {
         readers: open::readers(options.clone(), WAIT),
-        writer: Writer::start(small.connect().await.unwrap(), small, WAIT),
+        writer: Writer::start(
+            small.connect().await.unwrap(),
+            small,
+            Home::of(&path).unwrap(),
+            WAIT,
+        ),
+        home: Home::of(&path).unwrap(),
         watch: Watch::start(options.clone()).await.unwrap(),
     });
     let adds = (0..200).map(|number| {

@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot};
 
+use super::home::Home;
 use crate::store::StoreError;
 use crate::store::fault::{Busy, is_locked};
 
@@ -40,10 +41,11 @@ impl Writer {
     pub(super) fn start(
         connection: SqliteConnection,
         options: SqliteConnectOptions,
+        home: Home,
         wait: Duration,
     ) -> Self {
         let (queue, acts) = mpsc::channel(QUEUE);
-        tokio::spawn(Link { options, connection: Some(connection) }.run(acts));
+        tokio::spawn(Link { options, home, connection: Some(connection) }.run(acts));
         Self { queue, wait }
     }
 
@@ -172,12 +174,17 @@ where
 /// The connection and how to get another one.
 struct Link {
     options: SqliteConnectOptions,
+    home: Home,
     connection: Option<SqliteConnection>,
 }
 
 impl Link {
     async fn run(mut self, mut acts: mpsc::Receiver<Box<dyn Queued>>) {
         while let Some(first) = acts.recv().await {
+            if let Err(error) = self.home.check() {
+                first.refuse(error);
+                continue;
+            }
             if self.connection.is_none() {
                 match self.options.connect().await {
                     Ok(connection) => self.connection = Some(connection),
