@@ -5,9 +5,10 @@
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
 //! * `sessions`, `endings`: a login's whole life;
 //! * `doors`: the listeners beside the gate;
-//! * `proxying`, `websocket`, `smuggling`: between the client and the application;
+//! * `proxying`, `forwarding`, `websocket`, `smuggling`: between the client and the application;
 //! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
-//! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
+//! * `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people run and
+//!   use it;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -24,6 +25,7 @@ mod documents;
 mod doors;
 mod endings;
 mod examples;
+mod forwarding;
 mod harness;
 mod imports;
 mod limits;
@@ -35,4 +37,5 @@ mod secrets;
 mod sessions;
 mod smuggling;
 mod spoofing;
+mod store_trouble;
 mod websocket;

@@ -243,6 +243,37 @@ fn commands_speak_tables_to_people_and_json_to_programs() {
 }
 
 #[test]
+fn rights_that_would_not_fit_into_a_token_are_refused_whether_given_at_once_or_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), "demo", LISTEN);
+    let names: Vec<String> =
+        (0..20).map(|number| format!("{number:02}{}", "p".repeat(62))).collect();
+    let given = |count: usize| names.iter().take(count).flat_map(|name| ["--permission", name]);
+    let add = |count: usize| {
+        let arguments = ["user", "add", "ada", "--password-stdin"].into_iter().chain(given(count));
+        sallyport(folder.path(), &arguments.collect::<Vec<_>>(), PASSWORD)
+    };
+    // 67 bytes each, of 1280.
+    let output = add(20);
+    assert_eq!(output.status.code(), Some(64), "{}", error_text(&output));
+    assert!(error_text(&output).contains("1280 is the most"), "{}", error_text(&output));
+    assert_eq!(succeeds(folder.path(), &["user", "list", "--json"], "").trim(), "[]");
+    assert!(add(19).status.success());
+    // What is held already counts, and what is given twice counts once.
+    let grant =
+        |right: &str| sallyport(folder.path(), &["user", "grant", "ada", "--role", right], "");
+    assert_eq!(grant("editor").status.code(), Some(64));
+    let again = sallyport(folder.path(), &["user", "grant", "ada", "--permission", &names[0]], "");
+    assert!(again.status.success(), "{}", error_text(&again));
+    // Who holds all that may be held can log in, and the application is told.
+    let process = Process::start(folder.path());
+    let mut client = process.client();
+    assert_eq!(client.log_in("ada", PASSWORD, true).status, 200);
+    assert_eq!(client.get("/a").status, 200);
+    assert!(client.get("/a").text().contains(&names[18]), "the demonstration shows them");
+}
+
+#[test]
 fn a_restart_forgets_neither_sessions_nor_their_ends_and_keeps_its_keys() {
     let folder = tempfile::tempdir().unwrap();
     configure(folder.path(), "demo", LISTEN);

@@ -2,6 +2,7 @@
 //! over when their session is.
 
 use std::io;
+use std::time::Duration;
 
 use sallyport::clock::Stopwatch;
 
@@ -117,6 +118,33 @@ fn a_websocket_is_a_tunnel_until_its_session_ends() {
 }
 
 #[test]
+fn a_websocket_is_idle_only_when_neither_side_says_anything() {
+    let (silence, silent) = std::sync::mpsc::channel::<()>();
+    let silent = std::sync::Mutex::new(silent);
+    let upstream = Upstream::play(move |connection| {
+        connection.request()?;
+        connection.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )?;
+        // For three times as long as a silence may last, only this side speaks.
+        for _ in 0..10 {
+            connection.send(b"tick!")?;
+            let _beat = silent.lock().unwrap().recv_timeout(Duration::from_millis(300));
+        }
+        connection.rest().map(drop)
+    });
+    let gate = open_gate_with(&upstream, "idle_timeout = \"1s\"");
+    let (mut wire, answer) = handshake(&gate.client(), "");
+    assert_eq!(answer.unwrap().status, 101);
+    for _ in 0..10 {
+        assert_eq!(wire.bytes(5).unwrap(), b"tick!");
+    }
+    // And then nobody does.
+    wire.must_close();
+    drop(silence);
+}
+
+#[test]
 fn a_websocket_handshake_refreshes_in_passing_and_the_cookies_ride_on_the_101() {
     let upstream = Upstream::play(shouting);
     let gate = Gate::before(&upstream);
@@ -185,8 +213,13 @@ fn a_101_that_nobody_asked_for_is_a_502() {
 
 /// A gateway before `upstream` that lets everybody in.
 fn open_gate(upstream: &Upstream) -> Gate {
+    open_gate_with(upstream, "")
+}
+
+/// The same with further lines in the upstream's section.
+fn open_gate_with(upstream: &Upstream, lines: &str) -> Gate {
     Gate::start(&format!(
-        "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n\
+        "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n{lines}\n\
          [[route]]\npath = \"/**\"\naccess = \"public\"\n",
         upstream.url()
     ))

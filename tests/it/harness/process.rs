@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use sallyport::clock::{Clock, Stopwatch};
 
 use super::gateway::complete;
@@ -32,7 +32,21 @@ impl Process {
 
     /// Runs the gateway with the `gateway.toml` in `folder`, and waits until it listens.
     pub(crate) fn start(folder: &Path) -> Self {
-        let mut child = command(folder)
+        Self::launch(folder, command(folder))
+    }
+
+    /// The same for one whose files shall be bounded later: a write beyond the bound then fails, as
+    /// on a full disk, and does not end the process (`SIGXFSZ`).
+    pub(crate) fn start_on_a_small_disk(folder: &Path) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().current_dir(folder).args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+        let program = command(folder);
+        shell.arg(program.get_program()).args(program.get_args());
+        Self::launch(folder, shell)
+    }
+
+    fn launch(folder: &Path, mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -65,6 +79,12 @@ impl Process {
     /// What a path of the admin listener answers.
     pub(crate) fn admin(&self, path: &str) -> super::Answer {
         curl(&[&format!("http://{}{path}", self.admin)])
+    }
+
+    /// Bounds what the running process may take, or takes the bound away.
+    pub(crate) fn limit(&self, resource: Resource, current: Option<u64>) {
+        let limit = Rlimit { current, maximum: None };
+        prlimit(Some(Pid::from_child(&self.child)), resource, limit).unwrap();
     }
 
     /// Sends SIGTERM.

@@ -1,0 +1,207 @@
+//! A store that is full or gone: what needs it is told to come again, nobody is logged out for it,
+//! and everything else goes on.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::Resource;
+use sallyport::clock::Stopwatch;
+
+use crate::harness::{
+    ACCESS, Answer, Client, PASSWORD, PATIENCE, Process, ROUTES, Upstream, add_user, response,
+};
+
+fn application() -> Upstream {
+    Upstream::answering(|_| response("200 OK", &[], "the application"))
+}
+
+fn config(upstream: &Upstream, lines: &str) -> String {
+    let url = upstream.url();
+    format!("{lines}\n[[upstream]]\nname = \"app\"\nservers = [\"{url}\"]\n{ROUTES}")
+}
+
+fn signed_in(process: &Process) -> Client {
+    let mut client = process.client();
+    assert_eq!(client.log_in("ada", PASSWORD, true).status, 200);
+    assert_eq!(client.get("/a").status, 200);
+    client
+}
+
+/// The store could not be asked: come again, with the same cookies.
+fn assert_unavailable(answer: &Answer, what: &str) {
+    assert_eq!(answer.verdict(), (503, "store_unavailable".to_owned()), "{what}: {answer:#?}");
+    assert!(answer.one("retry-after").parse::<u64>().unwrap() > 0, "{what}");
+    assert!(answer.field("set-cookie").is_empty(), "{what} deletes a cookie: {answer:#?}");
+}
+
+/// All that must hold while the store is of no use.
+fn assert_survives(process: &Process, client: &mut Client) {
+    assert_unavailable(&process.client().log_in("ada", PASSWORD, true), "a login");
+    assert_unavailable(&client.post("/auth/refresh"), "a refresh");
+    // In passing: the access cookie is not there.
+    let mut later = client.twin();
+    later.jar.remove(ACCESS);
+    assert_unavailable(&later.get("/a"), "a refresh in passing");
+    assert_unavailable(&client.twin().post("/auth/logout"), "a logout");
+    // Who has a live access token goes on, and so does whoever needs none.
+    assert_eq!(client.get("/a").text(), "the application");
+    assert_eq!(client.get("/auth/me").status, 200);
+    assert_eq!(process.client().get("/public/a").text(), "the application");
+    assert_eq!(process.client().get("/auth/login").status, 200);
+    assert_eq!(process.admin("/healthz").status, 200);
+}
+
+/// Waits until people can log in again; the session of before has survived.
+fn assert_recovers(process: &Process, client: &mut Client) {
+    let waited = Stopwatch::start();
+    loop {
+        let answer = process.client().log_in("ada", PASSWORD, true);
+        if answer.status == 200 {
+            break;
+        }
+        assert_unavailable(&answer, "a login");
+        assert!(waited.elapsed() < PATIENCE, "it does not recover");
+    }
+    assert_eq!(client.post("/auth/refresh").status, 200);
+    assert_eq!(client.get("/a").status, 200);
+}
+
+#[test]
+fn a_full_disk_stops_only_what_must_write_and_room_heals_it() {
+    let upstream = application();
+    let folder = tempfile::tempdir().unwrap();
+    Process::configure(folder.path(), &config(&upstream, ""));
+    add_user(folder.path(), "ada");
+    let process = Process::start_on_a_small_disk(folder.path());
+    let mut client = signed_in(&process);
+    // To the program a file that may not grow is a disk without room.
+    let room = |bytes: Option<u64>| process.limit(Resource::Fsize, bytes);
+    room(Some(1024));
+    assert_survives(&process, &mut client);
+    room(None);
+    assert_recovers(&process, &mut client);
+}
+
+#[test]
+fn a_database_file_that_is_gone_is_missed_and_found_again() {
+    let upstream = application();
+    let folder = tempfile::tempdir().unwrap();
+    Process::configure(folder.path(), &config(&upstream, ""));
+    add_user(folder.path(), "ada");
+    let process = Process::start(folder.path());
+    let mut client = signed_in(&process);
+    let (data, away) = (folder.path().join("data"), folder.path().join("away"));
+    fs::rename(&data, &away).unwrap();
+    assert_survives(&process, &mut client);
+    assert_eq!(process.admin("/readyz").status, 503);
+    assert!(!data.exists(), "nothing is made in its place");
+    fs::rename(&away, &data).unwrap();
+    assert_recovers(&process, &mut client);
+    assert_eq!(process.admin("/readyz").status, 200);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "only the test run knows where its server is")]
+fn a_postgres_that_is_gone_is_missed_and_found_again() {
+    let server = std::env::var("SALLYPORT_TEST_POSTGRES")
+        .expect("SALLYPORT_TEST_POSTGRES must be the URL of a Postgres server for tests");
+    let upstream = application();
+    let mut url = url::Url::parse(&server).unwrap();
+    let relay = Relay::before((url.host_str().unwrap(), url.port().unwrap_or(5432)));
+    url.set_port(Some(relay.address.port())).unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    // A database of its own: a schema would have to be made by hand.
+    let name = format!("gone_{}", std::process::id());
+    make_database(&server, &name);
+    url.set_path(&name);
+    let folder = tempfile::tempdir().unwrap();
+    let lines = format!("[store]\nurl = \"{url}\"\n");
+    Process::configure(folder.path(), &config(&upstream, &lines));
+    add_user(folder.path(), "ada");
+    let process = Process::start(folder.path());
+    let mut client = signed_in(&process);
+    relay.open(false);
+    assert_survives(&process, &mut client);
+    assert_eq!(process.admin("/readyz").status, 503);
+    relay.open(true);
+    assert_recovers(&process, &mut client);
+    assert_eq!(process.admin("/readyz").status, 200);
+}
+
+fn make_database(server: &str, name: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        use sqlx::Connection as _;
+        let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::query(create).execute(&mut connection).await.unwrap();
+    });
+}
+
+/// A way to a server that can be cut, as when the server is stopped: connections end, and new ones
+/// are closed at once.
+struct Relay {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    shut: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Relay {
+    fn before(server: impl ToSocketAddrs) -> Self {
+        let server = server.to_socket_addrs().unwrap().next().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::<State>::default();
+        let relay = Self { address, state: Arc::clone(&state) };
+        // Ends with the test's process.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if state.shut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(server) else { continue };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    state.open.lock().unwrap().push(from.try_clone().unwrap());
+                    thread::spawn(move || pour(from, to));
+                }
+            }
+        });
+        relay
+    }
+
+    fn open(&self, open: bool) {
+        self.state.shut.store(!open, Ordering::SeqCst);
+        if !open {
+            for stream in self.state.open.lock().unwrap().drain(..) {
+                // It may have ended by itself.
+                drop(stream.shutdown(Shutdown::Both));
+            }
+        }
+    }
+}
+
+fn pour(mut from: TcpStream, mut to: TcpStream) {
+    let mut chunk = vec![0; 16 * 1024];
+    let poured: io::Result<()> = (|| {
+        loop {
+            let count = from.read(&mut chunk)?;
+            if count == 0 {
+                return Ok(());
+            }
+            to.write_all(&chunk[..count])?;
+        }
+    })();
+    // However it ended, the other side is to know.
+    drop(poured);
+    drop(to.shutdown(Shutdown::Both));
+}
