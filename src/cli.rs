@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError};
 use crate::gateway;
-use crate::session::{BadName, HashError, Unfit, login_key};
+use crate::session::{BadName, BlocklistError, HashError, Unfit, login_key};
 use crate::store::rows::User;
 use crate::store::{self, Store, StoreError};
 
@@ -73,9 +73,12 @@ enum Failure {
     /// A name that no account can have: 65, `EX_DATAERR`.
     #[error("the name cannot be used: {0}")]
     Name(#[from] BadName),
-    /// A password that is too short or too long: 65.
+    /// A password that breaks the rules: 65.
     #[error("the password cannot be used: {0}")]
     Password(#[from] Unfit),
+    /// The operator's list of passwords is of no use: 78.
+    #[error(transparent)]
+    Blocklist(#[from] BlocklistError),
     /// 70, `EX_SOFTWARE`.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -96,7 +99,7 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Config(_) => 78,
+            Self::Config(_) | Self::Blocklist(_) => 78,
             Self::Start(gateway::StartError::Tls(_) | gateway::StartError::Log(_)) => 78,
             Self::Start(_) | Self::Store(StoreError::Unavailable(_)) => 69,
             Self::Store(_) | Self::NotFound(_) => 1,

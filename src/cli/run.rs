@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{Addresses, Gateway};
 use crate::observe;
+use crate::session::Fitness;
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
     observe::start_logging(&config.log).map_err(crate::gateway::StartError::from)?;
@@ -90,6 +91,7 @@ fn greet(addresses: &Addresses, site: &str, base: &str, has_users: bool) {
 
 pub(super) fn check(path: &Path) -> Result<(), Failure> {
     let config = Config::load(path)?;
+    Fitness::new(&config.password)?;
     for warning in &config.warnings {
         output::note(format_args!("warning: {}", warning.in_file(path)));
     }

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 use super::{Desk, Failure, Shown, output};
 use crate::id::UserId;
 use crate::secret::{PasswordHash, Secret};
-use crate::session::{Recipe, login_key};
+use crate::session::{Fitness, Recipe, login_key};
 use crate::store::rows::{User, UserChange};
 
 /// Accounts shown by one query.
@@ -121,7 +121,7 @@ impl Desk {
             }
             UserCommand::Password { name, password } => {
                 let user = self.user(&name)?;
-                let hash = self.new_password(password)?;
+                let hash = self.new_password(&user.login, password)?;
                 let change = UserChange { password: Some(hash), ..UserChange::default() };
                 self.change(&user, &change, "has a new password; their sessions have ended")
             }
@@ -172,6 +172,7 @@ impl Desk {
             return Err(crate::store::StoreError::NameTaken.into());
         }
         fit_a_token(&rights.roles, &rights.permissions)?;
+        let hash = self.new_password(&new.name, password)?;
         let user = User {
             id: UserId::generate(self.now)?,
             login: new.name,
@@ -180,7 +181,7 @@ impl Desk {
             email: new.email,
             roles: sorted(rights.roles),
             permissions: sorted(rights.permissions),
-            password: Some(self.new_password(password)?),
+            password: Some(hash),
             disabled: false,
             created_at: self.now,
         };
@@ -244,13 +245,14 @@ impl Desk {
         output::table(["FIELD", "VALUE"], &rows.map(|(name, value)| [name.to_owned(), value]));
     }
 
-    fn new_password(&self, source: PasswordSource) -> Result<PasswordHash, Failure> {
+    fn new_password(&self, login: &str, source: PasswordSource) -> Result<PasswordHash, Failure> {
         let recipe = Recipe::new(&self.config.password)?;
+        let fitness = Fitness::new(&self.config.password)?;
         let secret = match source.password_stdin {
             true => from_stdin(self.config.password.max_length)?,
             false => from_prompt()?,
         };
-        recipe.fits(&secret)?;
+        fitness.judge(&secret, &[login, &self.config.login.site_name])?;
         Ok(recipe.hash(&secret)?)
     }
 }

@@ -7,6 +7,7 @@ mod credentials;
 mod headers;
 mod listen;
 mod routes;
+mod secrets;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -76,9 +77,12 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     let token = credentials::token(&file.token, public_url, profile_claims, found);
     let login = credentials::login(&file.login, base.as_ref(), public_url, found);
     let cores = listen.as_ref().map(|listen| listen.cores);
-    let password = credentials::password(&file.password, cores, found);
+    let password = credentials::password(&file.password, &file.login.secret, cores, found);
     let csrf = access::csrf(&file.csrf, found);
     let attempts = access::attempts(&file.attempts, found);
+    if let (Some(password), Some(attempts)) = (&password, &attempts) {
+        secrets::weigh(password, attempts, found);
+    }
     let limits = limits(&file.limits, found);
     let body_bytes = limits.as_ref().map_or(0, |limits| limits.body_bytes);
     let names: Vec<&str> = file.upstream.iter().map(|upstream| upstream.name.as_str()).collect();

@@ -2,6 +2,7 @@
 //! along the schema, so that all strange keys and wrong types are told at once, each with its line;
 //! what is left without them is deserialised. What the values mean is `check`'s business.
 
+mod accounts;
 mod blank;
 mod guards;
 mod routes;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use toml::de::DeTable;
 
+pub(super) use accounts::*;
 pub(super) use guards::*;
 pub(super) use routes::*;
 pub(super) use sections::*;

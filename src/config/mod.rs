@@ -251,6 +251,10 @@ pub struct Login {
     pub return_hosts: Vec<String>,
     /// The name that the login page shows.
     pub site_name: String,
+    /// Whether anybody may make an account.
+    pub signup: bool,
+    /// Names, as `login_key` compares them, that only the operator may give.
+    pub reserved_names: Vec<String>,
 }
 
 /// `login.case`
@@ -277,10 +281,34 @@ pub struct Password {
     pub queue: usize,
     /// How long a login may wait for a thread; beyond it 503.
     pub wait: Duration,
-    /// Fewest characters of a new secret.
-    pub min_length: usize,
     /// Most bytes of any secret, new or presented.
     pub max_length: usize,
+    /// `login.secret.kind`
+    pub kind: SecretKind,
+    /// `login.secret.min_length`: fewest characters of a new secret.
+    pub min_length: usize,
+    /// Which secrets are refused because everybody tries them first.
+    pub blocklist: Blocking,
+}
+
+/// `login.secret.kind`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretKind {
+    /// Any printable characters.
+    Password,
+    /// Digits only.
+    Pin,
+}
+
+/// `login.secret.blocklist` and `password.blocklist`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocking {
+    /// None are.
+    Off,
+    /// Those on the list that is compiled in.
+    BuiltIn,
+    /// Those in this file too.
+    And(PathBuf),
 }
 
 /// `[csrf]`

@@ -2,6 +2,7 @@
 
 pub(super) mod arbitrary;
 mod problems;
+mod secrets;
 mod together;
 
 use std::fs;

@@ -389,6 +389,7 @@ impl Sessions {
             let change = UserChange {
                 password: Some(new),
                 only_if_password: Some(old),
+                rehash: true,
                 ..UserChange::default()
             };
             let now = this.clock.now();

@@ -6,11 +6,14 @@
 
 mod audit;
 mod background;
+mod blocklist;
+mod fitness;
 mod flight;
 mod keys;
 mod limits;
 mod login;
 mod name;
+mod opaque;
 mod pair;
 mod password;
 mod refresh;
@@ -30,11 +33,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+pub use blocklist::BlocklistError;
+pub use fitness::{Fitness, Unfit};
 pub use limits::Allowance;
 pub use login::{Attempt, Begun, Factor, LoginError, LoginStep};
 pub use name::{BadName, MAX_NAME_BYTES, login_key};
 pub use pair::{Pair, Who};
-pub use password::{HashError, Hashers, Recipe, Unfit};
+pub use password::{HashError, Hashers, Recipe};
 pub use refresh::{Grace, RefreshError, Refreshed};
 pub use stats::{Count, LoginOutcome, RefreshOutcome, Stats};
 
@@ -111,6 +116,9 @@ pub enum StartError {
     /// The hashing threads could not be started.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// The list of common passwords is of no use.
+    #[error(transparent)]
+    Blocklist(#[from] BlocklistError),
     /// No key could be drawn.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -141,6 +149,7 @@ pub struct Sessions {
     revoked: Arc<RevokedSet>,
     limits: Arc<Limits>,
     hashers: Hashers,
+    fitness: Fitness,
     flights: Flights<Result<Refreshed, RefreshError>>,
     sights: mpsc::Sender<(SessionId, u64)>,
     pulse: Arc<Pulse>,
@@ -163,6 +172,10 @@ impl Sessions {
     async fn assemble(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { store, clock, room, settings } = parts;
         let password = settings.password.clone();
+        let fitness = room.spawn_blocking({
+            let password = password.clone();
+            move || Fitness::new(&password)
+        });
         let hashers = room.spawn_blocking(move || Hashers::start(&password));
         let now = clock.now();
         let keys = Keys::load(
@@ -181,6 +194,7 @@ impl Sessions {
         let stats = Arc::<Stats>::default();
         let (sights, seen) = mpsc::channel(background::SIGHTS_MAX);
         let hashers = hashers.await.map_err(|_| StartError::Stopped)??;
+        let fitness = fitness.await.map_err(|_| StartError::Stopped)??;
 
         let follow =
             background::follow(store.clone(), revoked.clone(), pulse.clone(), clock.clone(), last);
@@ -205,6 +219,7 @@ impl Sessions {
             revoked,
             limits,
             hashers,
+            fitness,
             sights,
             pulse,
             stats,
@@ -220,6 +235,11 @@ impl Sessions {
     /// What is refused though its signature is good.
     pub const fn revoked(&self) -> &Arc<RevokedSet> {
         &self.revoked
+    }
+
+    /// What a new secret must be like.
+    pub const fn fitness(&self) -> &Fitness {
+        &self.fitness
     }
 
     /// What has happened so far.

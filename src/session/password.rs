@@ -10,6 +10,7 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::oneshot;
 
+use super::opaque::prepared;
 use crate::config;
 use crate::secret::{self, NoRandomness, PasswordHash, Secret};
 
@@ -39,29 +40,11 @@ pub enum HashError {
     Stopped,
 }
 
-/// A secret that may not become a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// Fewer characters than `password.min_length`.
-    #[error("a password needs at least {least} characters")]
-    TooShort {
-        /// Characters needed.
-        least: usize,
-    },
-    /// More bytes than `password.max_length`.
-    #[error("a password has at most {most} bytes")]
-    TooLong {
-        /// Bytes allowed.
-        most: usize,
-    },
-}
-
 /// How passwords become hashes: the parameters of `[password]`, for callers that may block (the
 /// command line). The gateway goes through [`Hashers`].
 #[derive(Debug, Clone)]
 pub struct Recipe {
     params: Params,
-    min_length: usize,
     max_length: usize,
 }
 
@@ -74,22 +57,7 @@ impl Recipe {
         let config::Password { memory_kib, iterations, parallelism, .. } = *config;
         let params = Params::new(memory_kib, iterations, parallelism, None)
             .map_err(HashError::Parameters)?;
-        Ok(Self { params, min_length: config.min_length, max_length: config.max_length })
-    }
-
-    /// Whether `secret` may become a password. Length is all that is asked: rules of composition
-    /// make worse passwords (NIST SP 800-63B-4 section 3.1.1.2).
-    ///
-    /// # Errors
-    /// It is too short or too long.
-    pub fn fits(&self, secret: &Secret<String>) -> Result<(), Unfit> {
-        if secret.expose().len() > self.max_length {
-            Err(Unfit::TooLong { most: self.max_length })
-        } else if secret.expose().chars().count() < self.min_length {
-            Err(Unfit::TooShort { least: self.min_length })
-        } else {
-            Ok(())
-        }
+        Ok(Self { params, max_length: config.max_length })
     }
 
     /// Whether `secret` is short enough to be looked at as a password. Longer ones are none of
@@ -98,7 +66,7 @@ impl Recipe {
         secret.expose().len() <= self.max_length
     }
 
-    /// Hashes all bytes of `secret`, as they are, with a fresh salt. Takes tens of milliseconds
+    /// Hashes all of `secret`, in its one form, with a fresh salt. Takes tens of milliseconds
     /// and `memory_kib`.
     ///
     /// # Errors
@@ -107,7 +75,7 @@ impl Recipe {
         let salt = secret::random::<16>()?;
         let hash: phc::PasswordHash = self
             .argon2()
-            .hash_password_with_salt(secret.expose().as_bytes(), &salt)
+            .hash_password_with_salt(prepared(secret).expose().as_bytes(), &salt)
             .map_err(HashError::Failed)?;
         Ok(PasswordHash::new(hash.to_string()))
     }
@@ -119,7 +87,7 @@ impl Recipe {
     pub fn verify(&self, secret: &Secret<String>, hash: &PasswordHash) -> Result<bool, HashError> {
         let hash = phc::PasswordHash::new(hash.expose())
             .map_err(|error| HashError::Unreadable(error.into()))?;
-        match self.argon2().verify_password(secret.expose().as_bytes(), &hash) {
+        match self.argon2().verify_password(prepared(secret).expose().as_bytes(), &hash) {
             Ok(()) => Ok(true),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => Err(HashError::Unreadable(error)),
@@ -184,7 +152,7 @@ impl Hashers {
         Ok(hashers)
     }
 
-    /// The recipe, for asking whether a secret fits.
+    /// The recipe.
     pub const fn recipe(&self) -> &Recipe {
         &self.recipe
     }

@@ -27,7 +27,7 @@ impl UserChange {
 
     /// Whether those who are signed in must sign in again. A mere rehash ends nothing.
     pub(super) fn ends_sessions(&self) -> bool {
-        self.disabled == Some(true) || (self.password.is_some() && self.only_if_password.is_none())
+        self.disabled == Some(true) || (self.password.is_some() && !self.rehash)
     }
 
     /// Whether every token that the user holds says something that is no longer so. Who still has

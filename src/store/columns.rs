@@ -6,6 +6,7 @@ use crate::id::{KeyId, Revoked, SessionId, TokenId, UserId};
 use crate::secret::{PasswordHash, Secret};
 
 use super::StoreError;
+use super::links::{Link, LinkHash, LinkKind};
 use super::rows::{EndReason, Ended, KeyRow, RefreshRecord, Revocation, Session, User};
 
 /// The columns of [`UserColumns`], for a `SELECT` that may join `sessions`.
@@ -194,6 +195,35 @@ impl TryFrom<RevocationColumns> for Revocation {
         };
         let expires_at = Timestamp::from_millis(row.expires_at);
         Ok(Self { sequence: row.sequence, subject, expires_at })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct LinkColumns {
+    hash: Vec<u8>,
+    kind: String,
+    user_id: Option<Vec<u8>>,
+    roles: String,
+    permissions: String,
+    created_at: i64,
+    expires_at: i64,
+}
+
+impl TryFrom<LinkColumns> for Link {
+    type Error = StoreError;
+
+    fn try_from(row: LinkColumns) -> Result<Self, StoreError> {
+        let hash = row.hash.try_into().map_err(|_| unreadable("the hash of a link"))?;
+        let user = row.user_id.map(|id| bytes(&id, "a user's id").map(UserId::from_bytes));
+        Ok(Self {
+            hash: LinkHash::from_bytes(hash),
+            kind: LinkKind::from_name(&row.kind).ok_or_else(|| unreadable("a link's kind"))?,
+            user: user.transpose()?,
+            roles: list(&row.roles, "a link's roles")?,
+            permissions: list(&row.permissions, "a link's permissions")?,
+            created_at: Timestamp::from_millis(row.created_at),
+            expires_at: Timestamp::from_millis(row.expires_at),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What must survive a restart. The trait speaks in whole acts, so that no backend can have a race
 //! between two halves of one; `contract` holds every backend to the same behaviour.
 
+pub mod links;
 pub mod postgres;
 pub mod rows;
 pub mod sqlite;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::config::StoreUrl;
 use crate::id::{SessionId, TokenId, UserId};
+use links::Links;
 use rows::{EndReason, KeyRow, RefreshRecord, Revocation, Session, User, UserChange};
 
 /// How many rows one call of [`Store::sweep`] removes of each kind: other acts wait that long.
@@ -63,6 +65,9 @@ pub enum StoreError {
     /// There is no such user.
     #[error("there is no such user")]
     NoSuchUser,
+    /// The one-time link was used, is over, or never was.
+    #[error("there is no such link")]
+    NoSuchLink,
     /// What is kept cannot be read: made by a newer version, or damaged.
     #[error("the store holds something that this version cannot read: {0}")]
     Unreadable(String),
@@ -95,7 +100,7 @@ pub struct Step {
 /// Users, sessions, revocations and keys. Each act is atomic and, once it has returned `Ok`,
 /// durable: a kill at any moment does not lose it.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Links + Send + Sync + 'static {
     // Accounts.
 
     /// Adds an account. `NameTaken` if its `login_key` exists.
@@ -108,8 +113,8 @@ pub trait Store: Send + Sync + 'static {
     async fn users(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError>;
     /// Whether there is any account.
     async fn has_users(&self) -> Result<bool, StoreError>;
-    /// Changes an account. Disabling it, or giving it a password without `only_if_password`, ends
-    /// its sessions (but `keep`) in the same act and writes a revocation that holds until
+    /// Changes an account. Disabling it, or giving it a password that is no rehash, ends its sessions
+    /// (but `keep`) and spends its reset links in the same act, and writes a revocation that holds until
     /// `revoked_until`: of each ended session, and on disabling, and on a change of roles or
     /// permissions, of the user as of `now` too: their tokens say what is no longer so.
     /// Returns the account as it then is; unchanged if `only_if_password` did not fit.
@@ -194,7 +199,7 @@ pub trait Store: Send + Sync + 'static {
     // Housekeeping.
 
     /// Removes what nobody needs any more: sessions that ended or expired before `before`,
-    /// revocations that have expired at `now`. In small batches; returns whether there is more.
+    /// revocations and links that have expired at `now`. In small batches; returns whether there is more.
     async fn sweep(&self, now: Timestamp, before: Timestamp) -> Result<bool, StoreError>;
     /// Whether it answers.
     async fn ping(&self) -> Result<(), StoreError>;

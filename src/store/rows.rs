@@ -36,8 +36,11 @@ pub struct User {
 pub struct UserChange {
     /// A new password hash.
     pub password: Option<PasswordHash>,
-    /// Replaces the hash only if it is still this one (a rehash must not undo a change).
+    /// Changes anything only if the hash is still this one: what was proved with it, or is a rehash,
+    /// must not undo a change in between.
     pub only_if_password: Option<PasswordHash>,
+    /// `password` is the same one, only hashed anew: nothing ends by that.
+    pub rehash: bool,
     /// Roles to add.
     pub grant_roles: Vec<String>,
     /// Roles to take.

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::{DAY, Findings, MINUTE, SECOND, show};
+use super::{DAY, Findings, MINUTE, SECOND, secrets, show};
 use crate::config::file;
 use crate::config::{
     Algorithm, KeySource, Login, NameCase, Origin, Password, PathPattern, RefreshStyle, Segment,
@@ -193,6 +193,8 @@ pub(super) fn login(
         },
         return_hosts,
         site_name: site_name?,
+        signup: file.signup,
+        reserved_names: file.reserved_names.clone(),
     })
 }
 
@@ -201,6 +203,7 @@ const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4
 
 pub(super) fn password(
     file: &file::Password,
+    secret: &file::LoginSecret,
     cores: Option<NonZeroUsize>,
     found: &mut Findings<'_>,
 ) -> Option<Password> {
@@ -224,15 +227,6 @@ pub(super) fn password(
         let hint = "19MiB with 2 iterations is the least with which it fits".to_owned();
         found.warn("password.memory", text, Some(hint));
     }
-    // OWASP ASVS 5.0, 6.2.1.
-    if file.min_length < 8 {
-        let text = format!("secrets of {} characters are soon guessed", file.min_length);
-        found.warn("password.min_length", text, None);
-    }
-    if file.min_length > file.max_length {
-        let text = format!("more than password.max_length ({}) can hold", file.max_length);
-        found.wrong("password.min_length", text);
-    }
     Some(Password {
         memory_kib,
         iterations,
@@ -240,7 +234,9 @@ pub(super) fn password(
         threads: threads?,
         queue: usize::try_from(file.queue).ok()?,
         wait: wait?,
-        min_length: usize::try_from(file.min_length).ok()?,
         max_length: usize::try_from(file.max_length).ok()?,
+        kind: secrets::kind(secret.kind),
+        min_length: secrets::min_length(secret, file.max_length, found)?,
+        blocklist: secrets::blocklist(secret, file, found)?,
     })
 }

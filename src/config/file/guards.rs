@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Period, Quota, Size};
 
-/// How passwords are hashed (Argon2id), and what is accepted as one. The defaults are OWASP's
+/// How passwords are hashed (Argon2id). The defaults are OWASP's
 /// parameters; changed ones are taken up at each account's next login.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -29,15 +29,13 @@ pub(in crate::config) struct Password {
     pub queue: u32,
     /// How long a login may wait for a thread, up to `"1m"`; beyond it the answer is 503.
     pub wait: Period,
-    /// Fewest characters of a new secret, 1 to 128. The default is what NIST SP 800-63B-4 asks of a
-    /// password that is the only factor; OWASP ASVS 6.2.1 wants 8 at the very least, and less is
-    /// warned of. Old, shorter ones go on working.
-    #[schemars(range(min = 1, max = 128))]
-    pub min_length: u32,
     /// Most bytes of any secret, new or presented, 64 to 65536. It only bounds what a stranger can
     /// make us hash.
     #[schemars(range(min = 64, max = 65_536))]
     pub max_length: u32,
+    /// A file of further passwords to refuse, one a line, up to 64 MiB. Upper and lower case are
+    /// the same, and blanks do not count. Default: only the list that is compiled in.
+    pub blocklist: Option<String>,
 }
 
 impl Default for Password {
@@ -49,8 +47,8 @@ impl Default for Password {
             threads: None,
             queue: 128,
             wait: Period::new("5s"),
-            min_length: 15,
             max_length: 1024,
+            blocklist: None,
         }
     }
 }

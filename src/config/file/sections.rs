@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::accounts::{LoginSecret, reserved_names};
 use super::{Period, SecretRef, TextOrSecret};
 
 /// Where the gateway listens, and the site's own name. At least one of `https` and `dev_http`.
@@ -236,6 +237,13 @@ pub(in crate::config) struct Login {
     /// The name that the login page shows, up to 100 characters. Default: the host of
     /// `listen.public_url`.
     pub site_name: Option<String>,
+    /// Whether anybody may make an account, at `<base>/signup`. Otherwise accounts are made by the
+    /// operator, and by the links that `sallyport user invite` makes.
+    pub signup: bool,
+    /// Names that nobody may choose who makes an account of their own. The operator may.
+    pub reserved_names: Vec<String>,
+    /// What a new secret must be like.
+    pub secret: LoginSecret,
 }
 
 impl Default for Login {
@@ -247,6 +255,9 @@ impl Default for Login {
             case: NameCase::Fold,
             return_hosts: Vec::new(),
             site_name: None,
+            signup: false,
+            reserved_names: reserved_names(),
+            secret: LoginSecret::default(),
         }
     }
 }

@@ -45,12 +45,12 @@ fn errors_of_syntax_have_their_line() {
 #[test]
 fn unknown_keys_name_the_nearest_known_one_or_their_home() {
     assert_eq!(
-        of("[session]\nacces_ttl = \"5m\"\nmin_length = 8\nqwxz = 1\n[[routes]]\npath = \"/\"\n\
+        of("[session]\nacces_ttl = \"5m\"\nqueue = 8\nqwxz = 1\n[[routes]]\npath = \"/\"\n\
             [[route]]\npath = \"/\"\nacess = \"public\"\n\"a b\" = 1\n\
             [[upstream]]\nname = \"app\"\nservers = [\"demo\"]\n"),
         [
             "gateway.toml:4: session.acces_ttl: unknown key; did you mean \"access_ttl\"?",
-            "gateway.toml:5: session.min_length: unknown key; it belongs into [password]",
+            "gateway.toml:5: session.queue: unknown key; it belongs into [password]",
             "gateway.toml:6: session.qwxz: unknown key; session knows access_ttl, refresh_ttl, \
              idle_ttl, reuse_grace, rotate, refresh, jitter",
             "gateway.toml:7: routes: unknown key; did you mean \"route\"?",
@@ -344,8 +344,12 @@ fn logins_passwords_and_attempts_are_checked() {
         ]
     );
     assert_eq!(
-        of("[password]\nmin_length = 100\nmax_length = 64\n"),
-        ["gateway.toml:4: password.min_length: more than password.max_length (64) can hold"]
+        of("[login.secret]\nmin_length = 100\n[password]\nmax_length = 64\n"),
+        ["gateway.toml:4: login.secret.min_length: more than password.max_length (64) can hold"]
+    );
+    assert_eq!(
+        of("[login.secret]\nkind = \"pin\"\nblocklist = false\n[password]\nblocklist = \"list\"\n"),
+        ["gateway.toml:7: password.blocklist: not read while login.secret.blocklist is false",]
     );
 }
 
@@ -406,8 +410,8 @@ fn what_is_risky_and_allowed_is_warned_of() {
     let text = format!(
         "[listen]\nhttps = \"0.0.0.0:443\"\nadmin = \"0.0.0.0:1\"\ntrusted_proxies = [\"::/0\"]\n\
          public_url = \"https://app.co.uk\"\n[session]\nrotate = false\nreuse_grace = \"0s\"\n\
-         [cookies]\ndomain = \"co.uk\"\n[password]\nmemory = \"8MiB\"\nmin_length = 4\n\
-         {APP}[[route]]\npath = \"/auth/**\"\n"
+         [cookies]\ndomain = \"co.uk\"\n[password]\nmemory = \"8MiB\"\n\
+         [login.secret]\nmin_length = 4\n{APP}[[route]]\npath = \"/auth/**\"\n"
     );
     let config = super::parse(&text);
     let warnings: Vec<String> =
@@ -415,6 +419,8 @@ fn what_is_risky_and_allowed_is_warned_of() {
     assert_eq!(
         warnings,
         [
+            "g: attempts.per_account: all secrets of 4 digits could be tried at one account within 2 \
+             days; allow fewer, such as { count = 10, per = \"1d\" }, or ask for longer secrets",
             "g:3: listen.admin: everyone in reach can read the metrics; use an address that only \
              your monitoring reaches, such as 127.0.0.1",
             "g:4: listen.trusted_proxies[0]: believes everyone what they say about their address",
@@ -424,8 +430,8 @@ fn what_is_risky_and_allowed_is_warned_of() {
              name a domain of your own below it",
             "g:12: password.memory: a weaker hash than OWASP asks for; 19MiB with 2 iterations is \
              the least with which it fits",
-            "g:13: password.min_length: secrets of 4 characters are soon guessed",
-            "g:18: route[0].path: lies below login.base, where the gateway's own endpoints answer",
+            "g:14: login.secret.min_length: secrets of 4 characters are soon guessed",
+            "g:19: route[0].path: lies below login.base, where the gateway's own endpoints answer",
         ]
     );
 }

@@ -104,7 +104,9 @@ pub(super) fn settings() -> Settings {
             threads: NonZeroUsize::MIN,
             queue: 100,
             wait: Duration::from_secs(60),
+            kind: config::SecretKind::Password,
             min_length: 8,
+            blocklist: config::Blocking::BuiltIn,
             max_length: 1024,
         },
         attempts: config::Attempts {

@@ -125,6 +125,7 @@ pub(super) async fn a_rehash_ends_no_session_and_undoes_no_change(place: &impl P
     let rehash = UserChange {
         password: password("$argon2id$rehashed"),
         only_if_password: ada.password.clone(),
+        rehash: true,
         grant_roles: words(&["rider"]),
         ..UserChange::default()
     };

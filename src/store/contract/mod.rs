@@ -4,6 +4,7 @@
 mod accounts;
 mod durability;
 mod keys;
+mod links;
 mod postgres;
 mod races;
 mod sessions;
@@ -68,6 +69,16 @@ macro_rules! every_promise {
             keys::{
                 a_key_is_added_only_behind_the_newest,
                 the_newest_key_is_never_dropped,
+            },
+            links::{
+                a_link_is_read_back_until_its_end_and_by_its_hash_alone,
+                an_invitation_makes_one_account,
+                a_setup_makes_the_first_account_and_spends_all_its_like,
+                a_reset_sets_the_password_ends_all_sessions_and_spends_its_like,
+                a_new_password_a_ban_and_a_removal_spend_the_reset_links,
+                links_that_are_over_are_swept,
+                of_many_setups_at_once_exactly_one_makes_an_account,
+                of_many_uses_of_one_link_exactly_one_is_done,
             },
             races::{
                 of_fifty_rotations_of_one_generation_exactly_one_is_done,

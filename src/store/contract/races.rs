@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::rows::{EndReason, UserChange};
 
 /// Runs `act` `times` times at once, by turns on two handles, each in a task of its own.
-async fn at_once<T, F>(
+pub(super) async fn at_once<T, F>(
     place: &impl Place,
     times: usize,
     act: impl Fn(Arc<dyn Store>) -> F,

@@ -2,6 +2,7 @@
 //! stands in one statement, or behind the lock of the user's row.
 
 mod keys;
+mod links;
 mod listen;
 mod open;
 mod revocations;
@@ -189,7 +190,8 @@ impl Store for Postgres {
     async fn sweep(&self, now: Timestamp, before: Timestamp) -> Result<bool, StoreError> {
         let sessions = sessions::sweep(self, before).await?;
         let revocations = revocations::sweep(self, now).await?;
-        Ok(sessions || revocations)
+        let links = links::sweep(self, now).await?;
+        Ok(sessions || revocations || links)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

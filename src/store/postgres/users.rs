@@ -4,7 +4,7 @@
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-use super::{Postgres, revocations, sessions};
+use super::{Postgres, links, revocations, sessions};
 use crate::clock::Timestamp;
 use crate::id::{Revoked, SessionId, UserId};
 use crate::store::StoreError;
@@ -12,29 +12,31 @@ use crate::store::columns::{UserColumns, all, text, user_columns};
 use crate::store::rows::{EndReason, User, UserChange};
 
 pub(super) async fn add(store: &Postgres, user: User) -> Result<(), StoreError> {
-    let added = store.act(move |connection| {
-        Box::pin(async move {
-            let sql = "INSERT INTO users (id, login, login_key, name, email, roles, permissions, \
-                       password, disabled, created_at) \
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-                       ON CONFLICT (login_key) DO NOTHING";
-            let done = sqlx::query(sql)
-                .bind(user.id.as_bytes().as_slice())
-                .bind(&user.login)
-                .bind(&user.login_key)
-                .bind(user.name.as_deref())
-                .bind(user.email.as_deref())
-                .bind(text(&user.roles))
-                .bind(text(&user.permissions))
-                .bind(user.password.as_ref().map(|hash| hash.expose()))
-                .bind(user.disabled)
-                .bind(user.created_at.millis())
-                .execute(connection)
-                .await?;
-            if done.rows_affected() == 0 { Err(StoreError::NameTaken) } else { Ok(()) }
-        })
-    });
+    let added =
+        store.act(move |connection| Box::pin(async move { insert(connection, &user).await }));
     added.await
+}
+
+/// Adds an account within an act.
+pub(super) async fn insert(connection: &mut PgConnection, user: &User) -> Result<(), StoreError> {
+    let sql = "INSERT INTO users (id, login, login_key, name, email, roles, permissions, \
+               password, disabled, created_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+               ON CONFLICT (login_key) DO NOTHING";
+    let done = sqlx::query(sql)
+        .bind(user.id.as_bytes().as_slice())
+        .bind(&user.login)
+        .bind(&user.login_key)
+        .bind(user.name.as_deref())
+        .bind(user.email.as_deref())
+        .bind(text(&user.roles))
+        .bind(text(&user.permissions))
+        .bind(user.password.as_ref().map(|hash| hash.expose()))
+        .bind(user.disabled)
+        .bind(user.created_at.millis())
+        .execute(connection)
+        .await?;
+    if done.rows_affected() == 0 { Err(StoreError::NameTaken) } else { Ok(()) }
 }
 
 pub(super) async fn by_login(
@@ -102,21 +104,35 @@ pub(super) async fn change(
     let changed = store.act(move |connection| {
         Box::pin(async move {
             let mut transaction = connection.begin().await?;
-            let user = locked(&mut transaction, id).await?;
-            let Some(user) = change.apply(&user) else { return Ok(user) };
-            update(&mut transaction, &user).await?;
-            if change.ends_sessions() {
-                let reason = EndReason::Account;
-                sessions::end_all(&mut transaction, id, keep, reason, now, revoked_until).await?;
-            }
-            if change.outdates_tokens() {
-                revocations::add(&mut transaction, &Revoked::User(id, now), revoked_until).await?;
-            }
+            let user = apply(&mut transaction, id, &change, keep, now, revoked_until).await?;
             transaction.commit().await?;
             Ok(user)
         })
     });
     changed.await
+}
+
+/// Changes an account within a transaction.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    id: UserId,
+    change: &UserChange,
+    keep: Option<SessionId>,
+    now: Timestamp,
+    revoked_until: Timestamp,
+) -> Result<User, StoreError> {
+    let user = locked(connection, id).await?;
+    let Some(user) = change.apply(&user) else { return Ok(user) };
+    update(connection, &user).await?;
+    if change.ends_sessions() {
+        let reason = EndReason::Account;
+        sessions::end_all(connection, id, keep, reason, now, revoked_until).await?;
+        links::drop_of_user(connection, id).await?;
+    }
+    if change.outdates_tokens() {
+        revocations::add(connection, &Revoked::User(id, now), revoked_until).await?;
+    }
+    Ok(user)
 }
 
 pub(super) async fn remove(

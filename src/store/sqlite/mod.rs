@@ -3,6 +3,7 @@
 
 mod home;
 mod keys;
+mod links;
 mod open;
 mod revocations;
 mod sessions;
@@ -172,7 +173,8 @@ impl Store for Sqlite {
     async fn sweep(&self, now: Timestamp, before: Timestamp) -> Result<bool, StoreError> {
         let sessions = sessions::sweep(self, before).await?;
         let revocations = revocations::sweep(self, now).await?;
-        Ok(sessions || revocations)
+        let links = links::sweep(self, now).await?;
+        Ok(sessions || revocations || links)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 
 use super::writer::Extent;
-use super::{Sqlite, revocations, sessions};
+use super::{Sqlite, links, revocations, sessions};
 use crate::clock::Timestamp;
 use crate::id::{Revoked, SessionId, UserId};
 use crate::store::StoreError;
@@ -12,28 +12,34 @@ use crate::store::rows::{EndReason, User, UserChange};
 
 pub(super) async fn add(store: &Sqlite, user: User) -> Result<(), StoreError> {
     let added = store.writer.act(Extent::Single, move |connection| {
-        Box::pin(async move {
-            let sql = "INSERT INTO users (id, login, login_key, name, email, roles, permissions, \
-                       password, disabled, created_at) \
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-                       ON CONFLICT (login_key) DO NOTHING";
-            let done = sqlx::query(sql)
-                .bind(user.id.as_bytes().as_slice())
-                .bind(&user.login)
-                .bind(&user.login_key)
-                .bind(user.name.as_deref())
-                .bind(user.email.as_deref())
-                .bind(text(&user.roles))
-                .bind(text(&user.permissions))
-                .bind(user.password.as_ref().map(|hash| hash.expose()))
-                .bind(user.disabled)
-                .bind(user.created_at.millis())
-                .execute(connection)
-                .await?;
-            if done.rows_affected() == 0 { Err(StoreError::NameTaken) } else { Ok(()) }
-        })
+        Box::pin(async move { insert(connection, &user).await })
     });
     added.await
+}
+
+/// Adds an account within an act.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    user: &User,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO users (id, login, login_key, name, email, roles, permissions, \
+               password, disabled, created_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+               ON CONFLICT (login_key) DO NOTHING";
+    let done = sqlx::query(sql)
+        .bind(user.id.as_bytes().as_slice())
+        .bind(&user.login)
+        .bind(&user.login_key)
+        .bind(user.name.as_deref())
+        .bind(user.email.as_deref())
+        .bind(text(&user.roles))
+        .bind(text(&user.permissions))
+        .bind(user.password.as_ref().map(|hash| hash.expose()))
+        .bind(user.disabled)
+        .bind(user.created_at.millis())
+        .execute(connection)
+        .await?;
+    if done.rows_affected() == 0 { Err(StoreError::NameTaken) } else { Ok(()) }
 }
 
 pub(super) async fn by_login(store: &Sqlite, login_key: &str) -> Result<Option<User>, StoreError> {
@@ -75,24 +81,35 @@ pub(super) async fn change(
     revoked_until: Timestamp,
 ) -> Result<User, StoreError> {
     let changed = store.writer.act(Extent::Several, move |connection| {
-        Box::pin(async move {
-            let row = select(id).fetch_optional(&mut *connection).await?;
-            let user = User::try_from(row.ok_or(StoreError::NoSuchUser)?)?;
-            let Some(user) = change.apply(&user) else { return Ok(user) };
-            update(connection, &user).await?;
-            if change.ends_sessions() {
-                let reason = EndReason::Account;
-                sessions::end_all(connection, id, keep, reason, now, revoked_until).await?;
-            }
-            if change.outdates_tokens() {
-                revocations::add(connection, &Revoked::User(id, now), revoked_until).await?;
-            }
-            Ok(user)
-        })
+        Box::pin(async move { apply(connection, id, &change, keep, now, revoked_until).await })
     });
     let changed = changed.await?;
     store.watch.wake();
     Ok(changed)
+}
+
+/// Changes an account within an act.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    id: UserId,
+    change: &UserChange,
+    keep: Option<SessionId>,
+    now: Timestamp,
+    revoked_until: Timestamp,
+) -> Result<User, StoreError> {
+    let row = select(id).fetch_optional(&mut *connection).await?;
+    let user = User::try_from(row.ok_or(StoreError::NoSuchUser)?)?;
+    let Some(user) = change.apply(&user) else { return Ok(user) };
+    update(connection, &user).await?;
+    if change.ends_sessions() {
+        let reason = EndReason::Account;
+        sessions::end_all(connection, id, keep, reason, now, revoked_until).await?;
+        links::drop_of_user(connection, id).await?;
+    }
+    if change.outdates_tokens() {
+        revocations::add(connection, &Revoked::User(id, now), revoked_until).await?;
+    }
+    Ok(user)
 }
 
 pub(super) async fn remove(
