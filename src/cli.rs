@@ -1,6 +1,7 @@
 //! The command line. The only room that prints. Tables for people, `--json` for programs; what went
 //! wrong goes to standard error, with an exit code that scripts can tell apart.
 
+mod audit;
 mod output;
 mod run;
 mod sessions;
@@ -48,6 +49,9 @@ enum Command {
     /// Logins.
     #[command(subcommand)]
     Session(sessions::SessionCommand),
+    /// What happened to accounts, sessions, apps, links and keys.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 /// How results are shown.
@@ -70,6 +74,9 @@ enum Failure {
     /// The store did not do it: 69.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What was done could not be written down: 69.
+    #[error("it is done, but the audit log has no record of it: {0}")]
+    NotNoted(#[source] StoreError),
     /// A name that no account can have: 65, `EX_DATAERR`.
     #[error("the name cannot be used: {0}")]
     Name(#[from] BadName),
@@ -101,7 +108,7 @@ impl Failure {
         match self {
             Self::Config(_) | Self::Blocklist(_) => 78,
             Self::Start(gateway::StartError::Tls(_) | gateway::StartError::Log(_)) => 78,
-            Self::Start(_) | Self::Store(StoreError::Unavailable(_)) => 69,
+            Self::Start(_) | Self::Store(StoreError::Unavailable(_)) | Self::NotNoted(_) => 69,
             Self::Store(_) | Self::NotFound(_) => 1,
             Self::Name(_) | Self::Password(_) => 65,
             Self::Hash(_) | Self::NoRandomness(_) => 70,
@@ -130,6 +137,7 @@ fn obey(arguments: Arguments) -> Result<(), Failure> {
         Command::Check => run::check(&path),
         Command::User(command) => Desk::open(&path)?.users(command),
         Command::Session(command) => Desk::open(&path)?.sessions(command),
+        Command::Audit(command) => Desk::open(&path)?.audit(command),
     }
 }
 

@@ -31,6 +31,9 @@ use crate::upstream::{Load, demo};
 /// Threads for the store and for what else must not hold up a core.
 const ROOM_THREADS: usize = 2;
 
+/// How long the end may wait for the last audit events to be written.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// Why the gateway cannot start, in the operator's words.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -249,6 +252,7 @@ impl Gateway {
         for core in cores {
             core.join();
         }
+        self.room.block_on(self.sessions.audit().flush(FLUSH));
         drop(self.sessions);
         if let Some(access) = self.access {
             access.finish();

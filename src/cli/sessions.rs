@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Desk, Failure, Shown, output};
 use crate::id::SessionId;
+use crate::store::audit::AuditKind;
 use crate::store::rows::{EndReason, Session};
 
 /// Most sessions that are listed.
@@ -71,6 +72,9 @@ impl Desk {
             let user = self.user(name)?;
             let act = self.store.end_sessions_of(user.id, None, reason, self.now, until);
             let ended = self.room.block_on(act)?;
+            let event = |id: &SessionId| self.event(AuditKind::SessionEnded).in_session(*id);
+            let events: Vec<_> = ended.iter().map(|id| event(id).of(&user)).collect();
+            self.note_all(&events)?;
             output::say(format_args!("ended: {}", ended.len()));
             return Ok(());
         }
@@ -80,7 +84,7 @@ impl Desk {
         let act = self.store.end_session(id, reason, self.now, until);
         if self.room.block_on(act)? {
             output::say("ended");
-            Ok(())
+            self.note(self.event(AuditKind::SessionEnded).in_session(id))
         } else {
             Err(Failure::NotFound("there is no such live session".to_owned()))
         }

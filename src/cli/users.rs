@@ -10,6 +10,7 @@ use super::{Desk, Failure, Shown, output};
 use crate::id::UserId;
 use crate::secret::{PasswordHash, Secret};
 use crate::session::{Fitness, Recipe, login_key};
+use crate::store::audit::{AuditEvent, AuditKind};
 use crate::store::rows::{User, UserChange};
 
 /// Accounts shown by one query.
@@ -123,7 +124,8 @@ impl Desk {
                 let user = self.user(&name)?;
                 let hash = self.new_password(&user.login, password)?;
                 let change = UserChange { password: Some(hash), ..UserChange::default() };
-                self.change(&user, &change, "has a new password; their sessions have ended")
+                let event = self.event(AuditKind::PasswordChanged);
+                self.change(&user, &change, event, "has a new password; their sessions have ended")
             }
             UserCommand::Grant { name, rights } => {
                 let Rights { roles, permissions } = checked(rights)?;
@@ -131,35 +133,41 @@ impl Desk {
                 let all = |held: &[String], new: &[String]| sorted([held, new].concat());
                 let (held, may) = (&user.roles, &user.permissions);
                 fit_a_token(&all(held, &roles), &all(may, &permissions))?;
+                let event = self.changed(&[("+role:", &roles), ("+permission:", &permissions)]);
                 let change = UserChange {
                     grant_roles: roles,
                     grant_permissions: permissions,
                     ..UserChange::default()
                 };
-                self.change(&user, &change, "was given what was asked")
+                self.change(&user, &change, event, "was given what was asked")
             }
             UserCommand::Revoke { name, rights } => {
+                let Rights { roles, permissions } = rights;
+                let event = self.changed(&[("-role:", &roles), ("-permission:", &permissions)]);
                 let change = UserChange {
-                    revoke_roles: rights.roles,
-                    revoke_permissions: rights.permissions,
+                    revoke_roles: roles,
+                    revoke_permissions: permissions,
                     ..UserChange::default()
                 };
-                self.change(&self.user(&name)?, &change, "has lost what was asked")
+                self.change(&self.user(&name)?, &change, event, "has lost what was asked")
             }
             UserCommand::Disable { name } => {
                 let change = UserChange { disabled: Some(true), ..UserChange::default() };
-                self.change(&self.user(&name)?, &change, "is disabled; their sessions have ended")
+                let event = self.event(AuditKind::UserChanged).about("disabled");
+                let user = self.user(&name)?;
+                self.change(&user, &change, event, "is disabled; their sessions have ended")
             }
             UserCommand::Enable { name } => {
                 let change = UserChange { disabled: Some(false), ..UserChange::default() };
-                self.change(&self.user(&name)?, &change, "is enabled")
+                let event = self.event(AuditKind::UserChanged).about("enabled");
+                self.change(&self.user(&name)?, &change, event, "is enabled")
             }
             UserCommand::Remove { name } => {
                 let user = self.user(&name)?;
                 let until = self.revoked_until();
                 self.room.block_on(self.store.remove_user(user.id, self.now, until))?;
                 output::say(format_args!("{} is removed", user.login));
-                Ok(())
+                self.note(self.event(AuditKind::UserRemoved).of(&user))
             }
         }
     }
@@ -187,14 +195,31 @@ impl Desk {
         };
         self.room.block_on(self.store.add_user(&user))?;
         output::say(format_args!("{} can log in now", user.login));
-        Ok(())
+        let event = self.changed(&[("+role:", &user.roles), ("+permission:", &user.permissions)]);
+        self.note(AuditEvent { kind: AuditKind::UserAdded, ..event }.of(&user))
     }
 
-    fn change(&self, user: &User, change: &UserChange, done: &str) -> Result<(), Failure> {
+    /// An event that tells which rights were given and taken.
+    fn changed(&self, rights: &[(&str, &[String])]) -> AuditEvent {
+        let each = rights
+            .iter()
+            .flat_map(|(what, names)| names.iter().map(move |name| format!("{what}{name}")));
+        let words = each.collect::<Vec<_>>().join(" ");
+        let event = self.event(AuditKind::UserChanged);
+        if words.is_empty() { event } else { event.about(&words) }
+    }
+
+    fn change(
+        &self,
+        user: &User,
+        change: &UserChange,
+        event: AuditEvent,
+        done: &str,
+    ) -> Result<(), Failure> {
         let until = self.revoked_until();
         self.room.block_on(self.store.change_user(user.id, change, None, self.now, until))?;
         output::say(format_args!("{} {done}", user.login));
-        Ok(())
+        self.note(event.of(user))
     }
 
     fn list(&self, shown: Shown) -> Result<(), Failure> {

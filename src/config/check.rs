@@ -2,6 +2,7 @@
 //! what cannot become one is noted with its key. Nothing stops at the first problem.
 
 mod access;
+mod audit;
 mod cookies;
 mod credentials;
 mod headers;
@@ -89,6 +90,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     let routes = routes::routes(&file.route, &names, body_bytes, base.as_ref(), found);
     let expects = routes::expects(&file.expect, found);
     let log = log(&file.log, found);
+    let audit = audit::audit(&file.audit, found);
     Some(Config {
         listen: listen?,
         tls,
@@ -104,6 +106,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
         upstreams: upstreams.into_iter().map(|one| one.map(Arc::new)).collect::<Option<_>>()?,
         routes: routes?,
         log: log?,
+        audit: audit?,
         expects: expects?,
         warnings: Vec::new(),
     })

@@ -3,6 +3,7 @@
 //! what is left without them is deserialised. What the values mean is `check`'s business.
 
 mod accounts;
+mod audit;
 mod blank;
 mod guards;
 mod routes;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use toml::de::DeTable;
 
 pub(super) use accounts::*;
+pub(super) use audit::*;
 pub(super) use guards::*;
 pub(super) use routes::*;
 pub(super) use sections::*;
@@ -53,6 +55,7 @@ pub(super) struct File {
     pub route: Vec<Route>,
     pub expect: Vec<Expect>,
     pub log: Log,
+    pub audit: Audit,
 }
 
 /// The text of the file at `path`.

@@ -65,6 +65,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// What is logged and where.
     pub log: Log,
+    /// How long the record of what happened is kept.
+    pub audit: Audit,
     /// The policy's own tests, in the order of the file.
     pub expects: Vec<Expect>,
     /// What is allowed and yet hardly meant. To be shown at start and by `check`.
@@ -397,6 +399,15 @@ pub struct Limits {
     pub write_stall_timeout: Duration,
     /// A client that sends none of its body for this long is cut off.
     pub body_stall_timeout: Duration,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// How long an event is kept.
+    pub keep: Duration,
+    /// Events kept at most.
+    pub max_rows: u64,
 }
 
 /// `[log]`

@@ -171,6 +171,13 @@ impl Admin {
                 value: sessions.stats().lost_sights(),
             },
         ];
+        samples.push(Sample {
+            name: "sallyport_audit_events_lost_total",
+            help: "Audit events that are in the log and not in the store.",
+            kind: SampleKind::Counter,
+            labels: &[],
+            value: sessions.audit().lost(),
+        });
         samples.extend(self.lines.as_ref().map(|lines| lines.sample()));
         let logins: Vec<_> = sessions.stats().logins().map(outcome).collect();
         let refreshes: Vec<_> = sessions.stats().refreshes().map(outcome).collect();
@@ -178,6 +185,13 @@ impl Admin {
             ("sallyport_logins_total", "Logins by outcome.", &logins),
             ("sallyport_refreshes_total", "Refreshes by outcome and cause.", &refreshes),
         ];
+        let told: Vec<_> =
+            sessions.audit().told().map(|(kind, count)| ([("kind", kind)], count)).collect();
+        let counters = counters.into_iter().chain([(
+            "sallyport_audit_events_total",
+            "Audit events by kind.",
+            &told,
+        )]);
         for (name, help, counts) in counters {
             let kind = SampleKind::Counter;
             let each = counts.iter().map(|(labels, value)| Sample {

@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::audit::{self, Auditor};
 use super::cause;
 use super::keys::{self, Keys};
 use super::limits::Limits;
 use super::stats::Stats;
 use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::config;
 use crate::id::SessionId;
 use crate::store::{Store, StoreError};
 use crate::token::RevokedSet;
@@ -110,13 +112,19 @@ pub(super) async fn report(
 }
 
 /// Makes, learns and drops keys in time, for ever.
-pub(super) async fn rotate_keys(keys: Arc<Keys>, clock: Clock) {
+pub(super) async fn rotate_keys(keys: Arc<Keys>, auditor: Arc<Auditor>, clock: Clock) {
     let mut ticks = interval(keys::LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = keys.rotate(clock.now()).await {
-            tracing::warn!(error = %cause(&error), "the signing keys could not be brought up to date");
+        let now = clock.now();
+        match keys.rotate(now).await {
+            Ok(Some(made)) => auditor.keep(audit::key_made(&made, now)).await,
+            Ok(None) => {}
+            Err(error) => {
+                let error = cause(&error);
+                tracing::warn!(%error, "the signing keys could not be brought up to date");
+            }
         }
     }
 }
@@ -142,6 +150,26 @@ pub(super) async fn sweep(
                 Ok(false) => break,
                 Err(error) => {
                     tracing::warn!(error = %cause(&error), "the store could not be swept");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Forgets audit events in time, for ever.
+pub(super) async fn sweep_audit(store: Arc<dyn Store>, settings: config::Audit, clock: Clock) {
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let before = clock.now().minus(settings.keep);
+        loop {
+            match store.sweep_audit(before, settings.max_rows).await {
+                Ok(true) => sleep(GATHER_FOR).await,
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(error = %cause(&error), "the audit events could not be swept");
                     break;
                 }
             }

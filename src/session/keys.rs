@@ -49,7 +49,7 @@ pub(super) enum RotationError {
 
 impl Keys {
     /// Loads the ring, and makes its first key when there is none. Two gateways that start on one
-    /// empty store agree on one key.
+    /// empty store agree on one key. Returns the id of that key, if it was made here.
     pub(super) async fn load(
         source: &KeySource,
         rules: Rules,
@@ -57,17 +57,19 @@ impl Keys {
         outlive: Duration,
         store: &Arc<dyn Store>,
         now: Timestamp,
-    ) -> Result<Self, StartError> {
-        let (source, masters) = match source {
-            KeySource::Fixed(secret) => (Source::Fixed, vec![MasterKey::fixed(secret.clone())]),
+    ) -> Result<(Self, Option<KeyId>), StartError> {
+        let (source, masters, made) = match source {
+            KeySource::Fixed(secret) => {
+                (Source::Fixed, vec![MasterKey::fixed(secret.clone())], None)
+            }
             KeySource::Store => {
-                let masters = stored(store.as_ref(), now).await?;
-                (Source::Store(store.clone()), masters)
+                let (masters, made) = stored(store.as_ref(), now).await?;
+                (Source::Store(store.clone()), masters, made)
             }
         };
         let known = masters.iter().map(|master| master.id.clone()).collect();
         let ring = Arc::new(Keyring::new(masters, rules.clone())?);
-        Ok(Self {
+        let keys = Self {
             source,
             rules,
             rotate_every,
@@ -75,7 +77,8 @@ impl Keys {
             published: watch::Sender::new(ring),
             known: Mutex::new(known),
             asked: Mutex::new(Timestamp::EPOCH),
-        })
+        };
+        Ok((keys, made))
     }
 
     /// The ring as of now.
@@ -107,9 +110,10 @@ impl Keys {
     }
 
     /// Makes the next key when the newest is old enough, drops those that nothing alive was signed
-    /// with, and publishes what others made.
-    pub(super) async fn rotate(&self, now: Timestamp) -> Result<(), RotationError> {
-        let Source::Store(store) = &self.source else { return Ok(()) };
+    /// with, and publishes what others made. Returns the id of the key that was made.
+    pub(super) async fn rotate(&self, now: Timestamp) -> Result<Option<KeyId>, RotationError> {
+        let Source::Store(store) = &self.source else { return Ok(None) };
+        let mut made = None;
         let mut rows = store.keys().await?;
         let newest = rows.iter().max_by_key(|row| row.created_at);
         if let Some(newest) = newest
@@ -117,7 +121,8 @@ impl Keys {
         {
             // Known to every replica before the first token is signed with it.
             let next = make(now, now.plus(AHEAD))?;
-            store.add_key(&next, Some(&newest.id)).await?;
+            let added = store.add_key(&next, Some(&newest.id)).await?;
+            made = added.then_some(next.id);
             rows = store.keys().await?;
         }
         if let Some(before) = self.useless_before(&rows, now) {
@@ -125,7 +130,7 @@ impl Keys {
             rows = store.keys().await?;
         }
         self.publish(rows)?;
-        Ok(())
+        Ok(made)
     }
 
     /// The moment before which a key must have been made so that nothing it signed can be alive:
@@ -153,15 +158,19 @@ impl Keys {
     }
 }
 
-async fn stored(store: &dyn Store, now: Timestamp) -> Result<Vec<MasterKey>, StartError> {
+async fn stored(
+    store: &dyn Store,
+    now: Timestamp,
+) -> Result<(Vec<MasterKey>, Option<KeyId>), StartError> {
     let mut rows = store.keys().await?;
+    let mut made = None;
     if rows.is_empty() {
         let first = make(now, now)?;
         // If another was quicker, its key is ours too.
-        store.add_key(&first, None).await?;
+        made = store.add_key(&first, None).await?.then_some(first.id);
         rows = store.keys().await?;
     }
-    Ok(rows.into_iter().map(master).collect())
+    Ok((rows.into_iter().map(master).collect(), made))
 }
 
 fn make(now: Timestamp, active_from: Timestamp) -> Result<KeyRow, NoRandomness> {

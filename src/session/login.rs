@@ -13,11 +13,12 @@ use super::name::login_key;
 use super::pair::{Pair, PairError};
 use super::password::HashError;
 use super::stats::LoginOutcome;
-use super::{Sessions, audit, cause};
+use super::{Sessions, cause};
 use crate::clock::Timestamp;
 use crate::id::{SessionId, TokenId, UserId};
 use crate::secret::{NoRandomness, PasswordHash, Secret};
 use crate::store::StoreError;
+use crate::store::audit::{Actor, AuditKind};
 use crate::store::rows::{EndReason, RefreshRecord, Session, User, UserChange};
 use crate::token::SealError;
 
@@ -176,23 +177,41 @@ impl Sessions {
     /// See [`LoginError`].
     pub async fn log_in(self: &Arc<Self>, attempt: Attempt) -> Result<LoginStep, LoginError> {
         let client = attempt.client;
+        let device = device(&attempt.user_agent);
         let step = self.step(attempt).await;
         match &step {
             Ok(LoginStep::Done(begun)) => {
                 self.stats.count_login(LoginOutcome::Begun);
-                audit::session_began(begun, client);
+                let who = &begun.pair.who;
+                let event = self.audit.event(AuditKind::Login).by(Actor::User(who.login.clone()));
+                let event = event.of_id(who.id).in_session(begun.pair.session).from(client);
+                self.audit.tell(event.about(&device));
             }
             Ok(LoginStep::Next { .. }) => self.stats.count_login(LoginOutcome::NextStep),
             Err(error) => {
                 self.stats.count_login(error.outcome());
-                if let LoginError::Unavailable(source) = error {
-                    tracing::warn!(error = %cause(source.as_ref()), "a login failed on our side");
-                } else {
-                    audit::login_refused(error, client);
+                match error {
+                    LoginError::Unavailable(source) => {
+                        let error = cause(source.as_ref());
+                        tracing::warn!(%error, "a login failed on our side");
+                    }
+                    LoginError::Limited(_) => self.tell_refused(None, "rate_limited", client),
+                    LoginError::Stale => self.tell_refused(None, "stale", client),
+                    // The first is told where it is known why, and the second concerns nobody.
+                    LoginError::Refused(_) | LoginError::Busy { .. } => {}
                 }
             }
         }
         step
+    }
+
+    /// Tells why a login was refused: the log and the operator, never the client.
+    fn tell_refused(&self, user: Option<&User>, why: &'static str, client: IpAddr) {
+        let event = self.audit.event(AuditKind::LoginFailed).because(why).from(client);
+        self.audit.tell(match user {
+            Some(user) => event.of(user),
+            None => event,
+        });
     }
 
     async fn step(self: &Arc<Self>, attempt: Attempt) -> Result<LoginStep, LoginError> {
@@ -244,24 +263,44 @@ impl Sessions {
                 let hash = user.as_ref().and_then(|user| user.password.clone());
                 let right = self.password_is_right(&attempt.secret, hash.clone()).await?;
                 if !right {
+                    let why = self.why_wrong(user.as_ref(), &attempt.secret);
+                    self.tell_refused(user.as_ref(), why, attempt.client);
                     return Err(refused);
                 }
                 hash
             }
         };
         // Only now, so that a disabled account has cost as much as any other.
-        let Some(user) = user.filter(|user| !user.disabled) else { return Err(refused) };
+        let Some(user) = user else { return Err(refused) };
+        if user.disabled {
+            self.tell_refused(Some(&user), "disabled", attempt.client);
+            return Err(refused);
+        }
         done.push(factor);
         if let Some(factor) = missing(&user, &done) {
             let pending = self.seal(&Pending { user: user.id.to_string(), done, remember })?;
             return Ok(LoginStep::Next { pending, factor });
         }
+        let client = attempt.client;
         let opening = Opening { attempt, user, proof, amr: done, remember };
         // From here on it must not stop half way, whether or not the client is still there.
         let this = self.clone();
         let opened = self.room.spawn(async move { this.open(opening).await }).await;
-        let pair = opened.map_err(LoginError::ours)??.ok_or(refused)?;
+        let Some(pair) = opened.map_err(LoginError::ours)?? else {
+            self.tell_refused(None, "changed_meanwhile", client);
+            return Err(refused);
+        };
         Ok(LoginStep::Done(Box::new(Begun { pair, allowance: charge.allowance() })))
+    }
+
+    /// Why a password was not right, for the audit log.
+    fn why_wrong(&self, user: Option<&User>, secret: &Secret<String>) -> &'static str {
+        match user {
+            None => "unknown_user",
+            Some(_) if !self.hashers.recipe().plausible(secret) => "too_long",
+            Some(user) if user.password.is_none() => "no_password",
+            Some(_) => "wrong_secret",
+        }
     }
 
     async fn named(&self, first: bool, key: String) -> Result<Option<User>, StoreError> {

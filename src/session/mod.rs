@@ -33,6 +33,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+pub use audit::Auditor;
 pub use blocklist::BlocklistError;
 pub use fitness::{Fitness, Unfit};
 pub use limits::Allowance;
@@ -47,6 +48,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, KeySource, NameCase};
 use crate::id::{Revoked, SessionId, UserId};
 use crate::secret::NoRandomness;
+use crate::store::audit::{Actor, AuditKind};
 use crate::store::rows::{EndReason, Session, User};
 use crate::store::{Store, StoreError};
 use crate::token::{KeyError, Keyring, RevokedSet, Rules};
@@ -76,6 +78,8 @@ pub struct Settings {
     pub password: config::Password,
     /// `[attempts]`
     pub attempts: config::Attempts,
+    /// `[audit]`
+    pub audit: config::Audit,
     /// `login.case`
     pub case: NameCase,
     /// `token.keys`
@@ -95,6 +99,7 @@ impl Settings {
             session: config.session.clone(),
             password: config.password.clone(),
             attempts: config.attempts.clone(),
+            audit: config.audit.clone(),
             case: config.login.case,
             keys: config.token.keys.clone(),
             rotate_keys_every: config.token.rotate_every,
@@ -154,6 +159,7 @@ pub struct Sessions {
     sights: mpsc::Sender<(SessionId, u64)>,
     pulse: Arc<Pulse>,
     stats: Arc<Stats>,
+    audit: Arc<Auditor>,
     background: Vec<AbortHandle>,
 }
 
@@ -186,7 +192,12 @@ impl Sessions {
             &store,
             now,
         );
-        let keys = Arc::new(keys.await?);
+        let (keys, first) = keys.await?;
+        let keys = Arc::new(keys);
+        let audit = Arc::new(Auditor::start(store.clone(), clock.clone()));
+        if let Some(first) = first {
+            audit.keep(audit::key_made(&first, now)).await;
+        }
         let revoked = Arc::new(RevokedSet::new());
         let pulse = Arc::new(Pulse::default());
         let last = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
@@ -200,13 +211,15 @@ impl Sessions {
             background::follow(store.clone(), revoked.clone(), pulse.clone(), clock.clone(), last);
         let sweep =
             background::sweep(store.clone(), revoked.clone(), limits.clone(), clock.clone());
-        let rotate = background::rotate_keys(keys.clone(), clock.clone());
+        let rotate = background::rotate_keys(keys.clone(), audit.clone(), clock.clone());
+        let forget = background::sweep_audit(store.clone(), settings.audit.clone(), clock.clone());
         // Not among those that are aborted: it ends with its sender, when it has told all it heard.
         room.spawn(background::report(store.clone(), seen, stats.clone()));
         let background = vec![
             room.spawn(follow).abort_handle(),
             room.spawn(sweep).abort_handle(),
             room.spawn(rotate).abort_handle(),
+            room.spawn(forget).abort_handle(),
         ];
         Ok(Arc::new(Self {
             rules: refresh::Rules::from(&settings.session),
@@ -223,6 +236,7 @@ impl Sessions {
             sights,
             pulse,
             stats,
+            audit,
             background,
         }))
     }
@@ -245,6 +259,11 @@ impl Sessions {
     /// What has happened so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Where to tell what happened.
+    pub fn audit(&self) -> &Auditor {
+        &self.audit
     }
 
     /// Logins that wait for a hashing thread.
@@ -296,14 +315,7 @@ impl Sessions {
         reason: EndReason,
     ) -> Result<bool, StoreError> {
         let this = self.clone();
-        self.on_room(async move {
-            let ended = this.end(session, reason).await?;
-            if ended {
-                audit::session_ended(session, reason);
-            }
-            Ok(ended)
-        })
-        .await
+        self.on_room(async move { this.end(session, reason).await }).await
     }
 
     /// Ends one of a user's own sessions. `false` if it is not theirs, has ended or is unknown.
@@ -342,6 +354,7 @@ impl Sessions {
             let ended = this.store.end_sessions_of(user, keep, reason, now, until).await?;
             for session in &ended {
                 this.revoked.add(Revoked::Session(*session), until);
+                this.tell_ended(*session, reason);
             }
             Ok(ended)
         })
@@ -403,7 +416,21 @@ impl Sessions {
         let ended = self.store.end_session(session, reason, now, until).await?;
         // Here at once; elsewhere as soon as they follow.
         self.revoked.add(Revoked::Session(session), until);
+        // A theft has an event of its own.
+        if ended && reason != EndReason::Theft {
+            self.tell_ended(session, reason);
+        }
         Ok(ended)
+    }
+
+    fn tell_ended(&self, session: SessionId, reason: EndReason) {
+        let event = self.audit.event(AuditKind::SessionEnded).because(reason.as_str());
+        let by = match reason {
+            // By a change that has an event of its own, or by the operator's hand.
+            EndReason::Account | EndReason::Operator => event.by(Actor::Gateway),
+            EndReason::Logout | EndReason::Theft | EndReason::Replaced => event,
+        };
+        self.audit.tell(by.in_session(session));
     }
 
     /// Reads keys that another replica has made; whether there were any.

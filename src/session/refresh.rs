@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::limits::Allowance;
 use super::stats::RefreshOutcome;
-use super::{Pair, Sessions, audit, cause};
+use super::{Pair, Sessions, cause};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::id::{Revoked, TokenId};
@@ -178,7 +178,7 @@ impl Sessions {
             Ok(presented) => presented,
             Err(error) => return Err(self.refuse(error, client)),
         };
-        let act = self.clone().answer(presented);
+        let act = self.clone().answer(presented, client);
         let landed = self.flights.join(token, act).await;
         landed.unwrap_or_else(|grounded| {
             self.stats.count_refresh(RefreshOutcome::Failed);
@@ -212,13 +212,17 @@ impl Sessions {
     }
 
     /// One act, from the row to the answer, counted once however many await it.
-    async fn answer(self: Arc<Self>, presented: RefreshClaims) -> Result<Refreshed, RefreshError> {
-        let answer = self.settle(&presented).await;
+    async fn answer(
+        self: Arc<Self>,
+        presented: RefreshClaims,
+        client: IpAddr,
+    ) -> Result<Refreshed, RefreshError> {
+        let answer = self.settle(&presented, client).await;
         match &answer {
             Ok(refreshed) => {
                 self.stats.count_refresh(refreshed.outcome);
                 if let RefreshOutcome::Again(grace) = refreshed.outcome {
-                    audit::answered_again(&presented, grace);
+                    self.audit.answered_again(&presented, grace);
                 }
             }
             Err(error) => {
@@ -231,7 +235,11 @@ impl Sessions {
         answer
     }
 
-    async fn settle(&self, presented: &RefreshClaims) -> Result<Refreshed, RefreshError> {
+    async fn settle(
+        &self,
+        presented: &RefreshClaims,
+        client: IpAddr,
+    ) -> Result<Refreshed, RefreshError> {
         for _ in 0..ROUNDS_MAX {
             // Read before the row is: what is signed below is dated before any end of the session
             // that the row does not show yet, so the revocation written then outlives it.
@@ -250,7 +258,7 @@ impl Sessions {
                 Decision::Rollback => (RefreshOutcome::Rollback, presented.generation),
                 Decision::Keep => return self.keep(&row, &user, now).await,
                 Decision::Again(grace) => return self.again(&row, &user, now, grace).await,
-                Decision::Theft => return Err(self.stolen(&row, presented).await?),
+                Decision::Theft => return Err(self.stolen(&row, presented, client).await?),
                 Decision::Ended(reason) => {
                     // Whoever ended it, its access tokens need not wait until we hear of it.
                     self.revoked.add(Revoked::Session(row.id), self.revoked_until(now));
@@ -260,7 +268,7 @@ impl Sessions {
             };
             if let Some(moved) = self.advance(&row, to, now).await? {
                 if outcome == RefreshOutcome::Rollback {
-                    audit::set_right(&row, presented);
+                    self.audit.set_right(&row, presented);
                 }
                 let refresh = self.rules.rotate.then_some(&moved.current);
                 let pair = self.pair(&moved, &user, refresh, now).await?;
@@ -345,9 +353,10 @@ impl Sessions {
         &self,
         row: &Session,
         presented: &RefreshClaims,
+        client: IpAddr,
     ) -> Result<RefreshError, StoreError> {
         self.end(row.id, EndReason::Theft).await?;
-        audit::stolen(row, presented);
+        self.audit.stolen(row, presented, client);
         Ok(RefreshError::Revoked(EndReason::Theft))
     }
 }

@@ -1,6 +1,7 @@
 //! What must survive a restart. The trait speaks in whole acts, so that no backend can have a race
 //! between two halves of one; `contract` holds every backend to the same behaviour.
 
+pub mod audit;
 pub mod links;
 pub mod postgres;
 pub mod rows;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::config::StoreUrl;
 use crate::id::{SessionId, TokenId, UserId};
+use audit::Audit;
 use links::Links;
 use rows::{EndReason, KeyRow, RefreshRecord, Revocation, Session, User, UserChange};
 
@@ -100,7 +102,7 @@ pub struct Step {
 /// Users, sessions, revocations and keys. Each act is atomic and, once it has returned `Ok`,
 /// durable: a kill at any moment does not lose it.
 #[async_trait]
-pub trait Store: Links + Send + Sync + 'static {
+pub trait Store: Links + Audit + Send + Sync + 'static {
     // Accounts.
 
     /// Adds an account. `NameTaken` if its `login_key` exists.

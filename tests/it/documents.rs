@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sallyport::config::Config;
+use sallyport::store::audit::AuditKind;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -110,4 +111,14 @@ fn the_files_and_tests_that_documents_name_exist() {
     }
     assert!(tests > 50, "only {tests} names of tests were found");
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn every_kind_of_audit_event_is_explained() {
+    let text = fs::read_to_string(root().join("docs/LOGGING.md")).unwrap();
+    for kind in AuditKind::all() {
+        let mark = if kind.is_cheap() { " *" } else { "" };
+        let row = format!("| `{}`{mark} | {} |", kind.name(), kind.sentence());
+        assert!(text.contains(&row), "LOGGING.md lacks: {row}");
+    }
 }

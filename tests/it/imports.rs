@@ -42,7 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // Whether a filter is one must be known before any log is started.
     ("tracing_subscriber", &["observe/", "config/filter.rs"]),
     ("clap", &["main.rs", "cli.rs", "cli/"]),
-    ("rustix", &["session/"]),
+    ("rustix", &["session/", "cli/"]),
     ("minijinja", &["endpoints/"]),
 ];
 

@@ -9,6 +9,7 @@
 //! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
 //! * `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people run and
 //!   use it;
+//! * `operator`, `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -30,6 +31,7 @@ mod harness;
 mod imports;
 mod limits;
 mod navigation;
+mod operator;
 mod paths;
 mod processes;
 mod proxying;

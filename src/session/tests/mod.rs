@@ -116,6 +116,7 @@ pub(super) fn settings() -> Settings {
             count_successes: false,
             max_keys: NonZeroUsize::new(1000).unwrap(),
         },
+        audit: config::Audit { keep: Duration::from_secs(90 * 86_400), max_rows: 1_000_000 },
         case: NameCase::Fold,
         keys: KeySource::Store,
         rotate_keys_every: Duration::from_secs(90 * 86_400),

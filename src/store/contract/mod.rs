@@ -2,6 +2,7 @@
 //! dead code, which the compiler reports.
 
 mod accounts;
+mod audit;
 mod durability;
 mod keys;
 mod links;
@@ -79,6 +80,12 @@ macro_rules! every_promise {
                 links_that_are_over_are_swept,
                 of_many_setups_at_once_exactly_one_makes_an_account,
                 of_many_uses_of_one_link_exactly_one_is_done,
+            },
+            audit::{
+                an_event_is_read_back_as_it_was_written,
+                the_store_fills_in_whose_session_it_was,
+                events_are_found_by_time_account_and_kind,
+                old_events_are_swept_and_a_flood_goes_before_the_rest,
             },
             races::{
                 of_fifty_rotations_of_one_generation_exactly_one_is_done,

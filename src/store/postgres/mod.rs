@@ -1,6 +1,7 @@
 //! The store on a Postgres server, for many replicas. Each rule that two replicas could race for
 //! stands in one statement, or behind the lock of the user's row.
 
+mod audit;
 mod keys;
 mod links;
 mod listen;

@@ -1,6 +1,7 @@
 //! The store in one SQLite file: WAL, one connection that writes, a few that read. Several
 //! processes may hold the file open (the gateway and its command line).
 
+mod audit;
 mod home;
 mod keys;
 mod links;
