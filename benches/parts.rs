@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use sallyport::config::{
-    Access, HostPolicy, IdentityHeaders, PathPattern, Route, Segment, Servers, Upstream,
+    Access, HostPolicy, IdentityHeaders, Manners, PathPattern, Route, Segment, Servers, Upstream,
 };
 use sallyport::journey::route::RouteTable;
 use sallyport::message::fields::{Firewall, strip_hop_by_hop};
@@ -31,6 +31,7 @@ fn route(segments: Vec<Segment>) -> Route {
         access: Access::Public,
         upstream: 0,
         body_bytes: 0,
+        manners: Manners::default(),
     }
 }
 

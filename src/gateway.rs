@@ -352,7 +352,7 @@ impl Doors {
 
 fn tls(settings: &Tls, clock: &Clock) -> Result<Arc<TlsConfig>, StartError> {
     match settings {
-        Tls::Files { certificate, key } => Ok(tls_config(certificate, key)?),
+        Tls::Files { certificate, key, .. } => Ok(tls_config(certificate, key)?),
         Tls::Development { folder } => {
             let files = certificate::development(folder, clock.now())?;
             if files.made {

@@ -7,6 +7,7 @@ mod cookies;
 mod credentials;
 mod headers;
 mod listen;
+mod manners;
 mod routes;
 mod secrets;
 mod upstreams;
@@ -87,13 +88,21 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     let limits = limits(&file.limits, found);
     let body_bytes = limits.as_ref().map_or(0, |limits| limits.body_bytes);
     let names: Vec<&str> = file.upstream.iter().map(|upstream| upstream.name.as_str()).collect();
-    let routes = routes::routes(&file.route, &names, body_bytes, base.as_ref(), found);
+    let identity: Vec<Vec<String>> =
+        upstreams.iter().map(|one| upstreams::identity_names(one.as_ref())).collect();
+    let site = manners::Site {
+        allowed_origins: &file.csrf.allowed_origins,
+        framed: matches!(file.cookies.same_site, file::SameSite::None),
+        identity: &identity,
+    };
+    let general = routes::General { upstreams: &names, body_bytes, site };
+    let routes = routes::routes(&file.route, &general, base.as_ref(), found);
     let expects = routes::expects(&file.expect, found);
     let log = log(&file.log, found);
     let audit = audit::audit(&file.audit, found);
     Some(Config {
         listen: listen?,
-        tls,
+        tls: tls?,
         store: store?,
         session: session?,
         cookies: cookies?,

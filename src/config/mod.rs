@@ -5,6 +5,7 @@ mod check;
 mod error;
 mod file;
 mod filter;
+mod manners;
 mod origin;
 mod pattern;
 mod reference;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 
 pub use error::{ConfigError, Problem};
 pub use filter::{BadFilter, log_filter};
+pub use manners::{Changes, Cors, CorsOrigins, Manners};
 pub use origin::{Origin, split_host_port};
 pub use pattern::{BadPattern, HostPattern, PathPattern, Segment};
 pub use reference::{reference, schema_json};
@@ -131,6 +133,8 @@ pub enum Tls {
         certificate: PathBuf,
         /// PEM, PKCS#8, SEC1 or PKCS#1.
         key: PathBuf,
+        /// `Strict-Transport-Security`, if it is told.
+        hsts: Option<HeaderValue>,
     },
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use http::header::HeaderName;
 
-use super::{Algorithm, HostPattern, Origin, PathPattern};
+use super::{Algorithm, HostPattern, Manners, Origin, PathPattern};
 
 /// `[[upstream]]`
 #[derive(Debug)]
@@ -112,6 +112,8 @@ pub struct Route {
     pub upstream: usize,
     /// Bytes of a request body.
     pub body_bytes: u64,
+    /// What becomes of the fields of its messages.
+    pub manners: Manners,
 }
 
 /// What a route asks of its caller.

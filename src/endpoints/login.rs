@@ -17,6 +17,8 @@ use crate::session::{Allowance, Attempt, Begun, LoginError, LoginStep};
 /// Says on the way back from a login that cookies were set just now, so that a browser which did
 /// not keep them is told so instead of being sent round in circles.
 const SIGNED_IN: &str = "signed_in";
+/// Says that a route asks for a fresh login, so that the page asks though somebody is signed in.
+pub const AGAIN: &str = "again";
 /// Says that a logout led here.
 const SIGNED_OUT: &str = "signed_out";
 
@@ -25,7 +27,8 @@ impl Endpoints {
         let return_to = query(asked.head, "return_to");
         let return_to = self.return_to(return_to.as_deref(), asked);
         let place = return_to.as_ref().map(ReturnTo::as_str);
-        if let Caller::Session(_) = asked.caller {
+        let again = query(asked.head, AGAIN).is_some();
+        if let (Caller::Session(_), false) = (&asked.caller, again) {
             return Answered::see_other(place.unwrap_or("/"));
         }
         if query(asked.head, SIGNED_IN).is_some() {
@@ -46,6 +49,8 @@ impl Endpoints {
             Some(Rejection::SessionRevoked | Rejection::TokenRevoked) => {
                 Some(Reason::SessionRevoked)
             }
+            // Signed in, and sent here by a route that asks for a fresh login.
+            None if again => Some(Reason::RecentLoginNeeded),
             _ => None,
         };
         let login = pages::Login { return_to: place, reason, ..pages::Login::default() };

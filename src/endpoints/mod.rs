@@ -29,6 +29,7 @@ use crate::message::reject::Rejection;
 use crate::message::return_to::{self, ReturnTo};
 use crate::session::{Allowance, Pair, Sessions};
 use crate::token::AccessClaims;
+pub use login::AGAIN;
 use pages::{Page, Pages};
 
 /// One of our own paths with one method.

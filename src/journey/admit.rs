@@ -57,6 +57,8 @@ pub(super) struct Visit {
     pub(super) allowance: Option<Allowance>,
     /// What decides the form of a refusal.
     pub(super) manner: Manner,
+    /// Whose page asks, where the route says who may read its answers.
+    pub(super) origin: Option<HeaderValue>,
 }
 
 /// Cookies that wait for the response head.
@@ -144,6 +146,7 @@ impl Visit {
             cookies: PendingCookies::default(),
             allowance: None,
             manner: Manner::of(head, !body.is_end_stream()),
+            origin: None,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Step 4: access x caller -> permit, or the answer that the kind of request asks for: 401, 403,
 //! or the way to the login page.
 
-use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use std::time::Duration;
+
+use http::header::{ACCEPT, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
@@ -9,6 +11,7 @@ use super::Stop;
 use super::admit::Target;
 use super::authenticate::{Credential, Source};
 use crate::access::{CsrfFacts, Denied, Permit, csrf_guard};
+use crate::clock::Timestamp;
 use crate::config::{Access, Csrf};
 use crate::message::reject::Rejection;
 
@@ -16,12 +19,23 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Asks `access` for the caller of `credential`.
-pub(super) fn authorize(access: &Access, credential: &mut Credential) -> Result<Permit, Stop> {
-    Permit::grant(access, credential.caller()).map_err(|denied| match denied {
+/// Asks `access` for the caller of `credential`, and for a login that is no older than `max_age`.
+pub(super) fn authorize(
+    access: &Access,
+    max_age: Option<Duration>,
+    credential: &mut Credential,
+    now: Timestamp,
+) -> Result<Permit, Stop> {
+    let permit = Permit::grant(access, credential.caller()).map_err(|denied| match denied {
         Denied::Lacking => Stop::Reject(Rejection::Forbidden),
         Denied::Anonymous => Stop::LogIn(credential.take_reason()),
-    })
+    })?;
+    if let (Some(max_age), Some(identity)) = (max_age, permit.caller().identity())
+        && now.since(identity.auth_time) > max_age
+    {
+        return Err(Stop::LogIn(Rejection::LoginTooOld(max_age)));
+    }
+    Ok(permit)
 }
 
 /// Whether a credential that came by `source` may be used by this request.
@@ -49,13 +63,6 @@ pub(super) fn guard(
     };
     let field = |name: &HeaderName| head.headers.get_all(name).iter().collect();
     if csrf_guard(rule, &facts, field) { Ok(()) } else { Err(Rejection::CsrfGuard(rule.status)) }
-}
-
-/// A preflight carries no credential, by the Fetch standard, so it cannot be asked for one.
-pub(super) fn is_preflight(head: &Parts) -> bool {
-    head.method == Method::OPTIONS
-        && head.headers.contains_key(ORIGIN)
-        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// RFC 9110 section 9.2.1.

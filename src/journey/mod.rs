@@ -5,6 +5,7 @@ mod admit;
 mod authenticate;
 mod authorize;
 mod body;
+mod cors;
 mod memory;
 mod own;
 mod rejected;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts as Head;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
@@ -95,13 +96,24 @@ enum Stop {
     Reject(Rejection),
     /// Somebody must log in first: the reason that a 401 tells, if it is not led to the login page.
     LogIn(Rejection),
-    /// A browser asks whether a foreign page may send a request (Fetch standard, CORS-preflight).
-    Preflight,
+    /// A browser asks whether a foreign page may send a request (Fetch standard, CORS-preflight);
+    /// the fields say what it may.
+    Preflight(Box<HeaderMap>),
 }
 
 impl<E: Into<Rejection>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Reject(error.into())
+    }
+}
+
+impl Stop {
+    fn preflight(route: &Route, head: &Head) -> Self {
+        let mut allowed = HeaderMap::new();
+        if let Some(cors) = &route.manners.cors {
+            cors::tell_preflight(cors, head, &mut allowed);
+        }
+        Self::Preflight(Box::new(allowed))
     }
 }
 
@@ -164,14 +176,27 @@ impl Journey {
         if let Some(endpoint) = self.shared.endpoints.find(&target.path, &head.method)? {
             return Ok(Course::Own(Box::new((endpoint, head, body))));
         }
-        let route = self.route(&target, &head.method, visit)?;
-        if authorize::is_preflight(&head) && route.access != Access::Public {
-            return Err(Stop::Preflight);
+        let preflight = cors::is_preflight(&head);
+        let route = match preflight {
+            false => self.route(&target, &head.method, visit)?,
+            true => self.route_of_preflight(&target, &head, visit)?,
+        };
+        if route.manners.cors.is_some() {
+            visit.origin = cors::origin(&head.headers);
         }
-        match self.credential(&route.access, &head, &target, visit)? {
+        let mut access = &route.access;
+        if preflight {
+            if route.manners.forward_preflight {
+                access = &Access::Public;
+            } else if *access != Access::Public || route.manners.cors.is_some() {
+                return Err(Stop::preflight(route, &head));
+            }
+        }
+        match self.credential(access, &head, &target, visit)? {
             Known::Now(credential) => {
                 let asked = Asked::of(&target, &head, visit.secure)?;
-                let ready = self.prepare(route, credential, asked, (head, body), arrival, visit)?;
+                let ready =
+                    self.prepare((route, access), credential, asked, (head, body), arrival, visit)?;
                 Ok(Course::Forward(route.upstream, ready))
             }
             Known::AfterRefresh => Ok(Course::Refresh(Box::new((head, body)))),
@@ -191,25 +216,26 @@ impl Journey {
             self.refresh(&presented, visit).await?
         };
         let no_route = || Rejection::NotFound;
-        let route = visit.route.and_then(|index| self.shared.routes.routes().get(index));
-        let route = route.ok_or_else(no_route)?;
+        let route = self.route_at(visit.route).ok_or_else(no_route)?;
         let target = admit::target(&head, visit.secure)?;
         let asked = Asked::of(&target, &head, visit.secure)?;
-        let ready = self.prepare(route, credential, asked, (head, body), arrival, visit)?;
+        let ruled = (route, &route.access);
+        let ready = self.prepare(ruled, credential, asked, (head, body), arrival, visit)?;
         self.forward(route.upstream, ready, visit).await
     }
 
     /// Steps 4 and 5: a permit, and what the upstream will receive.
     fn prepare(
         &self,
-        route: &Route,
+        (route, access): (&Route, &Access),
         mut credential: Credential,
         asked: Asked,
         (head, body): (Head, Incoming),
         arrival: &Arrival,
         visit: &mut Visit,
     ) -> Result<Rewritten, Stop> {
-        let permit = authorize::authorize(&route.access, &mut credential)?;
+        let permit =
+            authorize::authorize(access, route.manners.max_auth_age, &mut credential, visit.now)?;
         visit.caller = permit.caller().clone();
         visit.path = Some(asked.path.clone());
         let facts = Facts { route, permit: &permit, credential: &credential, asked };
@@ -235,6 +261,23 @@ impl Journey {
         }
         visit.route = found;
         found.and_then(|index| routes.routes().get(index)).ok_or(Rejection::NotFound)
+    }
+
+    /// The same for a preflight: a route that names `OPTIONS`, else the one of the request to come.
+    fn route_of_preflight(
+        &self,
+        target: &Target<'_>,
+        head: &Head,
+        visit: &mut Visit,
+    ) -> Result<&Route, Rejection> {
+        let asked = self.route(target, &head.method, visit);
+        if matches!(&asked, Ok(route) if route.methods.is_some()) {
+            return asked;
+        }
+        match cors::wanted_method(head) {
+            Some(wanted) => self.route(target, &wanted, visit),
+            None => asked,
+        }
     }
 
     /// Step 3 with the CSRF guard: who calls, if the route wants to know.
@@ -290,7 +333,11 @@ impl Journey {
         if inbound.status() != StatusCode::SWITCHING_PROTOCOLS {
             let stop = reply::is_event_stream(&inbound)
                 .then(|| Box::pin(self.tunnels.open(visit.caller.identity())) as body::Stop);
-            return Ok(reply::from_upstream(inbound, stop));
+            let mut response = reply::from_upstream(inbound, stop);
+            if let Some(route) = self.route_at(visit.route) {
+                reply::dress(response.headers_mut(), &route.manners);
+            }
+            return Ok(response);
         }
         // Nobody asked to switch, or not to WebSocket: what follows would not be HTTP.
         let unasked = || Rejection::UpstreamInvalid("a 101 that nobody asked for".into());
@@ -309,13 +356,17 @@ impl Journey {
         response
     }
 
+    fn route_at(&self, index: Option<usize>) -> Option<&Route> {
+        index.and_then(|index| self.shared.routes.routes().get(index))
+    }
+
     /// One access line and one metric, when the answer has been sent or the client has gone.
     fn tell(&self, visit: &Visit, status: u16, bytes: u64) {
         let elapsed = visit.watch.elapsed();
         self.metrics.request(visit.route, status, elapsed, bytes);
         let Some(lines) = &self.lines else { return };
         let identity = visit.caller.identity();
-        let route = visit.route.and_then(|index| self.shared.routes.routes().get(index));
+        let route = self.route_at(visit.route);
         let upstreams = &self.shared.config.upstreams;
         let upstream = visit.upstream.and_then(|index| upstreams.get(index));
         lines.borrow_mut().line(&Line {
@@ -381,7 +432,7 @@ impl Journey {
             Ok(response) => response,
             Err(Stop::Reject(why)) => self.reject(&why, &mut visit, None),
             Err(Stop::LogIn(why)) => self.log_in(&why, &mut visit),
-            Err(Stop::Preflight) => rejected::preflight(&mut visit),
+            Err(Stop::Preflight(allowed)) => rejected::preflight(*allowed, &mut visit),
         };
         self.finish(response.headers_mut(), &mut visit);
         let status = response.status().as_u16();

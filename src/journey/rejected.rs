@@ -5,12 +5,13 @@ use std::error::Error;
 
 use http::header::{CACHE_CONTROL, CONNECTION, LOCATION};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::admit::Visit;
 use super::authorize::is_navigation;
 use super::body::Content;
 use super::{Journey, own};
+use crate::endpoints::AGAIN;
 use crate::message::reject::Rejection;
 
 /// Says that an answer is the gateway's and not the application's.
@@ -41,7 +42,7 @@ impl Manner {
 impl Journey {
     /// The answer to somebody who must log in first.
     pub(super) fn log_in(&self, why: &Rejection, visit: &mut Visit) -> Response<Content> {
-        let login_url = self.login_url(visit);
+        let login_url = self.login_url(why, visit);
         if visit.manner.navigation {
             visit.outcome = "login";
             let mut response = Response::new(Content::empty());
@@ -58,17 +59,21 @@ impl Journey {
         self.reject(why, visit, Some(&login_url))
     }
 
-    fn login_url(&self, visit: &Visit) -> String {
+    fn login_url(&self, why: &Rejection, visit: &Visit) -> String {
         let base = &self.shared.config.login.base;
-        match &visit.path {
-            // Where a person was; a script's or a handshake's address is nothing to come back to.
-            Some(from) if visit.manner.navigation => {
-                let from: String =
-                    form_urlencoded::byte_serialize(from.as_str().as_bytes()).collect();
-                format!("{base}/login?return_to={from}")
-            }
-            _ => format!("{base}/login"),
+        let mut url = format!("{base}/login");
+        let mut lead = '?';
+        // Asks though somebody is signed in.
+        if matches!(why, Rejection::LoginTooOld(_)) {
+            url.push_str(&format!("{lead}{AGAIN}=1"));
+            lead = '&';
         }
+        // Where a person was; a script's or a handshake's address is nothing to come back to.
+        if let Some(from) = visit.path.as_ref().filter(|_| visit.manner.navigation) {
+            let from: String = form_urlencoded::byte_serialize(from.as_str().as_bytes()).collect();
+            url.push_str(&format!("{lead}return_to={from}"));
+        }
+        url
     }
 
     /// The answer to a request that is refused.
@@ -120,11 +125,13 @@ pub(super) fn close_if_unread(response: &mut Response<Content>, visit: &Visit) {
     }
 }
 
-/// "No", in the way in which a preflight is told so: by the absence of every CORS field.
-pub(super) fn preflight(visit: &mut Visit) -> Response<Content> {
+/// What the route allows; without CORS settings "no", in the way in which a preflight is told so: by
+/// the absence of every CORS field.
+pub(super) fn preflight(allowed: HeaderMap, visit: &mut Visit) -> Response<Content> {
     visit.outcome = "preflight";
     let mut response = Response::new(Content::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = allowed;
     response.headers_mut().insert(MARKER, HeaderValue::from_static("preflight"));
     close_if_unread(&mut response, visit);
     response

@@ -1,15 +1,19 @@
 //! Step 7: what the client receives: the upstream's head without what belongs to one connection,
 //! our cookies, and the id by which this answer can be found in the log.
 
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SET_COOKIE, UPGRADE, VIA};
 use std::time::Duration;
+
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SET_COOKIE, STRICT_TRANSPORT_SECURITY, UPGRADE, VIA,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use super::Journey;
 use super::admit::Visit;
 use super::body::{Content, Stop};
 use super::rejected::MARKER;
+use super::{Journey, cors};
+use crate::config::{Manners, Tls};
 use crate::endpoints::tell_limit;
 use crate::message::fields;
 use crate::token::AccessClaims;
@@ -39,6 +43,14 @@ pub(super) fn from_upstream(inbound: Inbound, stop: Option<Stop>) -> Response<Co
     Response::from_parts(head, content)
 }
 
+/// What its route says of an application's answer.
+pub(super) fn dress(headers: &mut HeaderMap, manners: &Manners) {
+    fields::change(headers, &manners.response);
+    for (name, value) in &manners.security {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
+}
+
 /// `text/event-stream` lives as long as the page that reads it, and so may outlive its session.
 pub(super) fn is_event_stream(inbound: &Inbound) -> bool {
     let kind = inbound.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -62,6 +74,17 @@ impl Journey {
     /// The last touch to every response, ours and the upstream's.
     pub(super) fn finish(&self, headers: &mut HeaderMap, visit: &mut Visit) {
         headers.insert(REQUEST_ID, visit.id_value());
+        let manners = self.route_at(visit.route).map(|route| &route.manners);
+        if let Tls::Files { hsts: Some(hsts), .. } = &self.shared.config.tls
+            && visit.secure
+            && !manners.is_some_and(|manners| manners.own_security)
+        {
+            // RFC 6797 section 7.1
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
+        if let Some(cors) = manners.and_then(|manners| manners.cors.as_ref()) {
+            cors::tell(cors, visit.origin.as_ref(), headers);
+        }
         if let Some(allowance) = &visit.allowance {
             tell_limit(headers, allowance);
         }

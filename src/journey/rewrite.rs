@@ -83,6 +83,7 @@ impl Journey {
         arrival.hop.add_x_forwarded(headers, &known.asked.host);
         add_via(headers, visit.h2);
         headers.insert(REQUEST_ID, visit.id_value());
+        fields::change(headers, &known.route.manners.request);
         self.introduce(headers, index, upstream, &known, visit)?;
         match upstream.host {
             HostPolicy::Preserve => headers.insert(HOST, known.asked.host),

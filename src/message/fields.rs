@@ -3,7 +3,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::Upstream;
+use crate::config::{Changes, Upstream};
 
 /// Whether a field belongs to one connection. RFC 9110 section 7.6.1 names the first row; those of
 /// the second are spoken to us, or are known to be taken for something else behind a proxy.
@@ -71,6 +71,16 @@ fn strip_listed(headers: &mut HeaderMap, list: &HeaderValue) {
         if let Ok(name) = HeaderName::from_bytes(name) {
             headers.remove(name);
         }
+    }
+}
+
+/// Takes out and puts in what a route's config says.
+pub fn change(headers: &mut HeaderMap, changes: &Changes) {
+    for name in &changes.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &changes.set {
+        headers.insert(name, value.clone());
     }
 }
 

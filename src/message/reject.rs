@@ -91,6 +91,9 @@ pub enum Rejection {
     /// A cookie-borne request that nothing proves to be meant. The status is `csrf.status`.
     #[error("csrf guard")]
     CsrfGuard(StatusCode),
+    /// The caller is known, and the route asks for a login that is not older than this.
+    #[error("the login is older than {0:?}")]
+    LoginTooOld(Duration),
     /// The caller is known and may not.
     #[error("forbidden")]
     Forbidden,
@@ -171,6 +174,7 @@ pub const LABELS: &[&str] = &[
     "invalid_credentials",
     "captcha_failed",
     "csrf_guard",
+    "login_too_old",
     "forbidden",
     "rate_limited",
     "busy",
@@ -310,6 +314,13 @@ impl Rejection {
             Self::CsrfGuard(status) => {
                 (*status, "csrf_guard", "The request does not come from this site.", "csrf_guard")
             }
+            // RFC 9470 section 3.
+            Self::LoginTooOld(_) => (
+                S::UNAUTHORIZED,
+                "insufficient_user_authentication",
+                "Please log in again to do this.",
+                "login_too_old",
+            ),
             Self::Forbidden => (S::FORBIDDEN, "forbidden", "You may not do this.", "forbidden"),
             Self::RateLimited { .. } => (
                 S::TOO_MANY_REQUESTS,
@@ -395,7 +406,7 @@ impl Rejection {
         // RFC 9111 section 5.2.2.5: an answer about a credential is nobody else's.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge() {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Self::MethodNotAllowed(methods) = self
             && let Ok(methods) = HeaderValue::from_str(methods)
@@ -426,8 +437,17 @@ impl Rejection {
     }
 
     /// RFC 6750 section 3; never Basic, for which browsers would open a dialogue.
-    fn challenge(&self) -> Option<&'static str> {
-        match (self.answer().status, self) {
+    fn challenge(&self) -> Option<HeaderValue> {
+        if let Self::LoginTooOld(age) = self {
+            // RFC 9470 section 3: what would suffice.
+            let text = format!(
+                "Bearer error=\"insufficient_user_authentication\", \
+                 error_description=\"A more recent login is required\", max_age=\"{}\"",
+                age.as_secs()
+            );
+            return HeaderValue::try_from(text).ok();
+        }
+        let challenge = match (self.answer().status, self) {
             (StatusCode::UNAUTHORIZED, Self::MissingToken | Self::RefreshRequired) => {
                 Some("Bearer")
             }
@@ -437,7 +457,8 @@ impl Rejection {
             (StatusCode::UNAUTHORIZED, _) => Some("Bearer error=\"invalid_token\""),
             (StatusCode::FORBIDDEN, Self::Forbidden) => Some("Bearer error=\"insufficient_scope\""),
             _ => None,
-        }
+        };
+        challenge.map(HeaderValue::from_static)
     }
 }
 

@@ -5,7 +5,7 @@
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
 //! * `sessions`, `endings`: a login's whole life;
 //! * `doors`: the listeners beside the gate;
-//! * `proxying`, `forwarding`, `websocket`, `smuggling`: between the client and the application;
+//! * `proxying`, `forwarding`, `manners`, `websocket`, `smuggling`: between the client and the application;
 //! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
 //! * `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people run and
 //!   use it;
@@ -30,6 +30,7 @@ mod forwarding;
 mod harness;
 mod imports;
 mod limits;
+mod manners;
 mod navigation;
 mod operator;
 mod paths;

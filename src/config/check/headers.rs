@@ -6,7 +6,7 @@ use super::Findings;
 
 /// Fields that frame a message, route it, carry credentials or are hop-by-hop (RFC 9110 section
 /// 7.6.1): if one of them carried an identity, the message would break or be read as another.
-const TAKEN: [&str; 33] = [
+pub(super) const TAKEN: [&str; 33] = [
     "accept",
     "accept-encoding",
     "authorization",

@@ -5,9 +5,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::{Findings, HOUR};
+use super::{DAY, Findings, HOUR};
 use crate::config::file::{self, TextOrSecret};
 use crate::config::{Listen, Origin, StoreUrl, Tls, split_host_port};
 use crate::secret::Secret;
@@ -165,14 +166,19 @@ fn trusted_proxies(file: &[String], found: &mut Findings<'_>) -> Vec<IpNet> {
 /// The folder of the development certificate.
 const CERTS: &str = "certs";
 
-pub(super) fn tls(file: Option<file::Tls>, found: &Findings<'_>) -> Tls {
-    match file {
+pub(super) fn tls(file: Option<file::Tls>, found: &mut Findings<'_>) -> Option<Tls> {
+    Some(match file {
         None => Tls::Development { folder: found.base.join(CERTS) },
-        Some(tls) => Tls::Files {
-            certificate: found.base.join(tls.certificate),
-            key: found.base.join(tls.key),
-        },
-    }
+        Some(tls) => {
+            let hsts = found.period("tls.hsts", &tls.hsts, (Duration::ZERO, 800 * DAY))?;
+            let value = HeaderValue::try_from(format!("max-age={}", hsts.as_secs())).ok();
+            Tls::Files {
+                certificate: found.base.join(tls.certificate),
+                key: found.base.join(tls.key),
+                hsts: value.filter(|_| !hsts.is_zero()),
+            }
+        }
+    })
 }
 
 pub(super) fn store(file: &file::Store, found: &mut Findings<'_>) -> Option<StoreUrl> {

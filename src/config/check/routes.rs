@@ -6,15 +6,25 @@ use http::Method;
 
 use super::Findings;
 use super::access::{access, holding};
+use super::manners::{Facts, Site, manners};
 use crate::config::file::{self, did_you_mean};
 use crate::config::{
     Expect, ExpectCaller, HostPattern, Origin, Outcome, PathPattern, Route, Segment,
 };
 
+/// What routes take from the rest of the file.
+pub(super) struct General<'a> {
+    /// The upstreams' names.
+    pub(super) upstreams: &'a [&'a str],
+    /// `limits.body_bytes`
+    pub(super) body_bytes: u64,
+    /// What a route's manners depend on.
+    pub(super) site: Site<'a>,
+}
+
 pub(super) fn routes(
     file: &[file::Route],
-    upstreams: &[&str],
-    body_bytes: u64,
+    general: &General<'_>,
     base: Option<&PathPattern>,
     found: &mut Findings<'_>,
 ) -> Option<Vec<Route>> {
@@ -25,7 +35,7 @@ pub(super) fn routes(
     let routes: Vec<Option<Route>> = file
         .iter()
         .enumerate()
-        .map(|(index, route)| self::route(index, route, upstreams, body_bytes, found))
+        .map(|(index, route)| self::route(index, route, general, found))
         .collect();
     ties(&routes, found);
     names(file, found);
@@ -42,8 +52,7 @@ pub(super) fn routes(
 fn route(
     index: usize,
     file: &file::Route,
-    upstreams: &[&str],
-    body_bytes: u64,
+    general: &General<'_>,
     found: &mut Findings<'_>,
 ) -> Option<Route> {
     let at = format!("route[{index}]");
@@ -62,11 +71,13 @@ fn route(
     }
     let methods = file.methods.as_deref().and_then(|names| methods(&key("methods"), names, found));
     let access = access(&key("access"), &file.access, found);
-    let upstream = upstream(&at, file.upstream.as_deref(), upstreams, found);
+    let upstream = upstream(&at, file.upstream.as_deref(), general.upstreams, found);
     let body_bytes = match &file.body_bytes {
         Some(size) => found.size(&key("body_bytes"), size, 0, u64::MAX),
-        None => Some(body_bytes),
+        None => Some(general.body_bytes),
     };
+    let facts = Facts { at: &at, access: access.as_ref(), methods: methods.as_deref(), upstream };
+    let manners = manners(file, &facts, &general.site, found);
     if found.problems.len() > before {
         return None;
     }
@@ -87,6 +98,7 @@ fn route(
         access: access?,
         upstream: upstream?,
         body_bytes: body_bytes?,
+        manners: manners?,
     })
 }
 

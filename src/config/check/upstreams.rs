@@ -146,6 +146,13 @@ fn assertion(key: &str, file: &file::Assertion, found: &mut Findings<'_>) -> Opt
     })
 }
 
+/// The names under which an upstream learns who calls, folded.
+pub(super) fn identity_names(upstream: Option<&Upstream>) -> Vec<String> {
+    let Some(upstream) = upstream else { return Vec::new() };
+    let own = own_names(&upstream.identity, upstream.assertion.as_ref());
+    own.into_iter().map(|(_, name)| folded(name.as_str())).collect()
+}
+
 /// The headers that we set, with the key that names each.
 fn own_names<'a>(
     identity: &'a IdentityHeaders,

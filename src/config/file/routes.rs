@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, NameOrOff, Period, Size};
+use super::{Algorithm, Cors, Headers, NameOrOff, Period, Preflight, Size};
 
 /// An application behind us. Stands once for each.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -186,6 +186,27 @@ pub(in crate::config) struct Route {
     pub upstream: Option<String>,
     /// Bytes of a request body; beyond it 413. Default: `limits.body_bytes`.
     pub body_bytes: Option<Size>,
+    /// The oldest login that suffices, `"1s"` to `"400d"`: with an older one a person is asked to
+    /// log in again, and a program gets 401 `insufficient_user_authentication`. Default: any age.
+    pub max_auth_age: Option<Period>,
+    /// Which foreign pages may read the answers, refusals among them. Replaces what the application
+    /// says of it. Default: that is between the page and the application.
+    pub cors: Option<Cors>,
+    /// Who answers a browser that asks whether a foreign page may send a request.
+    #[serde(default)]
+    pub preflight: Preflight,
+    /// Fields that are taken out of messages or put into them.
+    #[serde(default)]
+    pub headers: Headers,
+    /// Whether answers that lack them get `X-Content-Type-Options: nosniff`, `Referrer-Policy:
+    /// strict-origin-when-cross-origin`, `X-Frame-Options: SAMEORIGIN` (unless the route is public
+    /// or `cookies.same_site` is `"none"`), and `Strict-Transport-Security` if `tls.hsts` says so.
+    #[serde(default = "yes")]
+    pub security_headers: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn access() -> Access {

@@ -62,6 +62,15 @@ pub(in crate::config) struct Tls {
     pub certificate: String,
     /// PEM file with its private key: PKCS#8, SEC1 or PKCS#1.
     pub key: String,
+    /// How long browsers shall use nothing but https for the site's hosts
+    /// (`Strict-Transport-Security`), up to `"800d"`; `"0s"`: not told. Never told with the
+    /// development certificate.
+    #[serde(default = "hsts")]
+    pub hsts: Period,
+}
+
+fn hsts() -> Period {
+    Period::new("365d")
 }
 
 /// Where users, sessions and keys are kept.

@@ -103,8 +103,7 @@ impl<'a> Walk<'a> {
         for (key, mut value) in mem::take(table) {
             let path = join(at, key.get_ref());
             self.lines.keys.insert(path.clone(), self.lines.at(key.span().start));
-            let Some(schema_of_key) = known.and_then(|known| known.get(key.get_ref().as_ref()))
-            else {
+            let Some(schema_of_key) = schema_of_key(schema, key.get_ref()) else {
                 unknown.push(key);
                 continue;
             };
@@ -150,7 +149,7 @@ impl<'a> Walk<'a> {
         let name = key.get_ref().as_ref();
         self.lines.strike(at, &join(at, name));
         let needed = needed_keys(schema).any(|one| one == name);
-        let schema = schema.get("properties").and_then(|known| known.get(name));
+        let schema = schema_of_key(schema, name);
         if let Some(value) = schema.and_then(|schema| blank(schema, needed)) {
             let value = Spanned::new(key.span(), value);
             table.insert(key, value);
@@ -268,6 +267,12 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+/// What a table's schema says of this key; `None`: it may not be there.
+fn schema_of_key<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
+    let known = schema.get("properties").and_then(|known| known.get(key));
+    known.or_else(|| schema.get("additionalProperties").filter(|any| any.is_object()))
 }
 
 /// `did you mean "x"?`, for the nearest of `known` if it is near enough to be meant.
