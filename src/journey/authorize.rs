@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::Stop;
-use super::admit::Target;
+use super::admit::{Target, Visit};
 use super::authenticate::{Credential, Source};
 use crate::access::{CsrfFacts, Denied, Permit, csrf_guard};
 use crate::clock::Timestamp;
@@ -43,21 +43,21 @@ pub(super) fn guard(
     rule: &Csrf,
     head: &Parts,
     target: &Target<'_>,
-    secure: bool,
+    visit: &Visit,
     source: Source,
 ) -> Result<(), Rejection> {
     if source == Source::Bearer {
         return Ok(());
     }
     let safe = is_safe(&head.method);
-    let websocket = is_websocket(&head.headers);
+    let websocket = visit.manner.asking.websocket;
     if safe && !websocket && !rule.safe_methods {
         return Ok(());
     }
     let facts = CsrfFacts {
         safe,
         websocket,
-        own_origin: &target.origin(secure),
+        own_origin: &target.origin(visit.secure),
         origins: head.headers.get_all(ORIGIN).iter().collect(),
         fetch_sites: head.headers.get_all(FETCH_SITE).iter().collect(),
     };
@@ -71,7 +71,7 @@ fn is_safe(method: &Method) -> bool {
 }
 
 /// A handshake to leave HTTP for WebSocket (RFC 6455 section 4.1), or anything that calls itself so.
-pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+fn is_websocket(headers: &HeaderMap) -> bool {
     headers.get_all(http::header::UPGRADE).iter().any(|value| {
         value.to_str().is_ok_and(|list| {
             list.split(',').any(|one| one.trim().eq_ignore_ascii_case("websocket"))
@@ -79,22 +79,36 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a person looks at a page that this request fetches, and can be led to another one.
-pub(super) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    if is_websocket(headers) {
-        return false;
-    }
-    let only = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    match (only(&FETCH_MODE), only(&FETCH_DEST)) {
-        // A browser that says what it fetches is believed: only a whole document can be replaced
-        // by a login page. Scripts, manifests and service workers are refused instead.
-        (None, None) => matches!(*method, Method::GET | Method::HEAD) && accepts_html(headers),
-        (mode, dest) => mode == Some("navigate") && dest == Some("document"),
+/// What kind of asking a request is, found out once for all who want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asking {
+    /// A handshake to leave HTTP for WebSocket.
+    pub(super) websocket: bool,
+    /// It fetches a page for a person, who can be led to another one.
+    pub(super) navigation: bool,
+    /// The answer will be looked at by a person: a browser's own form or link, not a script.
+    pub(super) page: bool,
+}
+
+impl Asking {
+    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let websocket = is_websocket(headers);
+        let only = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+        let (mode, dest) = (only(&FETCH_MODE), only(&FETCH_DEST));
+        let html = || !websocket && accepts_html(headers);
+        let page = !websocket && mode.map_or_else(html, |mode| mode == b"navigate");
+        let navigation = match (mode, dest) {
+            // A browser that says what it fetches is believed: only a whole document can be
+            // replaced by a login page. Scripts, manifests and service workers are refused instead.
+            (None, None) => page && matches!(*method, Method::GET | Method::HEAD),
+            (mode, dest) => page && mode == Some(b"navigate") && dest == Some(b"document"),
+        };
+        Self { websocket, navigation, page }
     }
 }
 
 /// `text/html` by name: `*/*` is what scripts and tools send.
-pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
+fn accepts_html(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|list| {
         list.split(',').any(|range| {
             let mut parts = range.split(';').map(str::trim);
@@ -112,16 +126,14 @@ mod tests {
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields
             .iter()
-            .map(|(name, value)| {
-                (HeaderName::from_static(name), http::HeaderValue::from_static(value))
-            })
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
     }
 
     #[test]
     fn fetch_metadata_decides_before_accept() {
         let html = ("accept", "text/html,*/*");
-        let ask = |fields: &[_]| is_navigation(&Method::GET, &headers(fields));
+        let ask = |fields: &[_]| Asking::of(&Method::GET, &headers(fields)).navigation;
         let document = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), html];
         assert!(ask(&document));
         assert!(!ask(&[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty"), html]));
@@ -132,18 +144,20 @@ mod tests {
 
     #[test]
     fn without_fetch_metadata_only_a_get_that_names_html_is_a_navigation() {
-        let ask = |method: Method, accept| is_navigation(&method, &headers(&[("accept", accept)]));
+        let ask = |method: Method, accept| {
+            Asking::of(&method, &headers(&[("accept", accept)])).navigation
+        };
         assert!(ask(Method::GET, "application/xml, text/HTML;q=0.9"));
         assert!(ask(Method::HEAD, "text/html"));
         assert!(!ask(Method::GET, "*/*"));
         assert!(!ask(Method::GET, "text/html;q=0, */*"));
         assert!(!ask(Method::POST, "text/html"));
-        assert!(!is_navigation(&Method::GET, &HeaderMap::new()));
+        assert!(!Asking::of(&Method::GET, &HeaderMap::new()).navigation);
     }
 
     #[test]
     fn a_websocket_handshake_is_never_a_navigation() {
         let fields = headers(&[("upgrade", "WebSocket"), ("accept", "text/html")]);
-        assert!(!is_navigation(&Method::GET, &fields));
+        assert!(!Asking::of(&Method::GET, &fields).navigation);
     }
 }

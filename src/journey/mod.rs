@@ -297,7 +297,7 @@ impl Journey {
         // Before anything is refreshed or spent.
         if presented.by_cookie()
             && let Err(unmeant) =
-                authorize::guard(&config.csrf, head, target, visit.secure, Source::Cookie)
+                authorize::guard(&config.csrf, head, target, visit, Source::Cookie)
         {
             // Where guests may come, a cookie that is worth nothing makes a guest, and a guest
             // needs no guard.
@@ -318,8 +318,8 @@ impl Journey {
         let pool = self.pools.get(index).ok_or_else(no_pool)?;
         visit.upstream = Some(index);
         let sent = Stopwatch::start();
-        let Rewritten { outbound, fault, upgrade } = ready;
-        let answer = pool.send(outbound, fault).await;
+        let Rewritten { outbound, upgrade } = ready;
+        let answer = pool.send(outbound).await;
         let elapsed = sent.elapsed();
         visit.upstream_elapsed = Some(elapsed);
         let inbound = match answer {
@@ -346,12 +346,11 @@ impl Journey {
     }
 
     /// Leaves HTTP: the two connections become one stream, for as long as its caller may go on.
-    fn switch(&self, client: OnUpgrade, mut inbound: Inbound, visit: &Visit) -> Response<Content> {
-        let upstream = hyper::upgrade::on(&mut inbound);
+    fn switch(&self, client: OnUpgrade, inbound: Inbound, visit: &Visit) -> Response<Content> {
         let response = reply::switching(&inbound);
         let idle = inbound.body().idle_limit();
         let stop = self.tunnels.open(visit.caller.identity());
-        let ends = Tunnel { client, upstream, body: inbound.into_body(), idle };
+        let ends = Tunnel { client, upstream: inbound.into_body(), idle };
         tokio::task::spawn_local(tunnel(ends, Rc::clone(&self.deadlines), stop));
         response
     }

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::admit::{PendingCookies, Target, Visit};
 use super::authenticate::{Credential, Known, Presented, Source};
-use super::authorize::{self, accepts_html};
+use super::authorize;
 use super::body::Content;
 use super::{Journey, Stop, admit};
 use crate::access::{CsrfFacts, is_foreign};
@@ -51,7 +51,7 @@ impl Journey {
             client: visit.client,
             own: target.origin(visit.secure),
             now: visit.now,
-            page: is_page(head),
+            page: visit.manner.asking.page,
         };
         let answered = match self.shared.endpoints.answer(endpoint, asked).await {
             Ok(answered) => answered,
@@ -91,7 +91,7 @@ impl Journey {
         match endpoint.guard() {
             Guard::Nothing => Ok(()),
             Guard::Cookie if presented.by_cookie() => {
-                authorize::guard(rule, head, target, visit.secure, Source::Cookie)
+                authorize::guard(rule, head, target, visit, Source::Cookie)
             }
             Guard::Cookie => Ok(()),
             Guard::Foreign => {
@@ -119,17 +119,5 @@ impl Journey {
         let body = self.deadlines.limit(limits.own_body_timeout, reading).await;
         let body = body.map_err(|_elapsed| Rejection::RequestTimeout)??;
         Ok(form::read(form::content_type(&head.headers)?, &body, form::MAX_FIELDS)?)
-    }
-}
-
-/// Whether the answer will be looked at by a person: a browser's own form or link, not a script.
-pub(super) fn is_page(head: &Parts) -> bool {
-    if authorize::is_websocket(&head.headers) {
-        return false;
-    }
-    let mode = head.headers.get("sec-fetch-mode");
-    match mode {
-        Some(mode) => mode == "navigate",
-        None => accepts_html(&head.headers),
     }
 }

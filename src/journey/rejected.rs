@@ -7,10 +7,10 @@ use http::header::{CACHE_CONTROL, CONNECTION, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use super::Journey;
 use super::admit::Visit;
-use super::authorize::is_navigation;
+use super::authorize::Asking;
 use super::body::Content;
-use super::{Journey, own};
 use crate::endpoints::AGAIN;
 use crate::message::reject::Rejection;
 
@@ -20,9 +20,7 @@ pub(super) const MARKER: HeaderName = HeaderName::from_static("x-sallyport");
 /// What of a request decides the form of a refusal; kept because the request itself moves on.
 #[derive(Debug, Clone)]
 pub(super) struct Manner {
-    navigation: bool,
-    /// A person looks at the answer.
-    page: bool,
+    pub(super) asking: Asking,
     /// The request has a body that nobody may have read to its end.
     body: bool,
     languages: Option<HeaderValue>,
@@ -30,12 +28,9 @@ pub(super) struct Manner {
 
 impl Manner {
     pub(super) fn of(head: &Parts, has_body: bool) -> Self {
-        Self {
-            navigation: is_navigation(&head.method, &head.headers),
-            page: own::is_page(head),
-            body: has_body,
-            languages: head.headers.get(http::header::ACCEPT_LANGUAGE).cloned(),
-        }
+        let asking = Asking::of(&head.method, &head.headers);
+        let languages = || head.headers.get(http::header::ACCEPT_LANGUAGE).cloned();
+        Self { asking, body: has_body, languages: asking.page.then(languages).flatten() }
     }
 }
 
@@ -43,7 +38,7 @@ impl Journey {
     /// The answer to somebody who must log in first.
     pub(super) fn log_in(&self, why: &Rejection, visit: &mut Visit) -> Response<Content> {
         let login_url = self.login_url(why, visit);
-        if visit.manner.navigation {
+        if visit.manner.asking.navigation {
             visit.outcome = "login";
             let mut response = Response::new(Content::empty());
             *response.status_mut() = StatusCode::SEE_OTHER;
@@ -69,7 +64,7 @@ impl Journey {
             lead = '&';
         }
         // Where a person was; a script's or a handshake's address is nothing to come back to.
-        if let Some(from) = visit.path.as_ref().filter(|_| visit.manner.navigation) {
+        if let Some(from) = visit.path.as_ref().filter(|_| visit.manner.asking.navigation) {
             let from: String = form_urlencoded::byte_serialize(from.as_str().as_bytes()).collect();
             url.push_str(&format!("{lead}return_to={from}"));
         }
@@ -100,7 +95,7 @@ impl Journey {
         let mut response = Response::new(Content::empty());
         *response.status_mut() = answer.status;
         rejection.add_fields(response.headers_mut());
-        let text = if visit.manner.page {
+        let text = if visit.manner.asking.page {
             endpoints.page_headers(response.headers_mut());
             let languages = visit.manner.languages.as_ref();
             endpoints.error_page(rejection, &visit.id.to_string(), &visit.caller, languages).into()

@@ -9,14 +9,13 @@ use hyper::body::{Body as _, Incoming};
 use super::Journey;
 use super::admit::{Asked, Visit};
 use super::authenticate::{Credential, Source};
-use super::authorize::is_websocket;
 use crate::access::{Identity, Permit};
 use crate::config::{HostPolicy, Route, Upstream};
 use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
 use crate::message::{cookies, fields, forwarded};
 use crate::token::AssertionClaims;
-use crate::upstream::{FaultCell, Outbound, RequestBody};
+use crate::upstream::{Outbound, RequestBody};
 
 /// About as many fields as we add.
 const OURS: usize = 12;
@@ -26,7 +25,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What goes to the upstream, and what must be kept until its answer.
 pub(super) struct Rewritten {
     pub(super) outbound: Outbound,
-    pub(super) fault: Option<FaultCell>,
     /// The client's end of a switch to WebSocket, if it asked for one.
     pub(super) upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
@@ -59,9 +57,9 @@ impl Journey {
         let upgrade = (!visit.h2
             && head.method == http::Method::GET
             && head.version == Version::HTTP_11
-            && is_websocket(&head.headers))
-        .then(|| head.extensions.remove::<hyper::upgrade::OnUpgrade>())
-        .flatten();
+            && visit.manner.asking.websocket)
+            .then(|| head.extensions.remove::<hyper::upgrade::OnUpgrade>())
+            .flatten();
         let headers = &mut head.headers;
         // Grown once for all that is added below, instead of again and again.
         headers.reserve(OURS);
@@ -95,7 +93,7 @@ impl Journey {
             return Err(Rejection::PayloadTooLarge);
         }
         let limits = &config.limits;
-        let (body, fault) = RequestBody::new(
+        let body = RequestBody::new(
             body,
             known.route.body_bytes,
             limits.body_stall_timeout,
@@ -106,7 +104,7 @@ impl Journey {
         *request.uri_mut() = Uri::from(known.asked.path);
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = head.headers;
-        Ok(Rewritten { outbound: Outbound::new(known.permit, request), fault, upgrade })
+        Ok(Rewritten { outbound: Outbound::new(known.permit, request), upgrade })
     }
 
     /// Says who calls, if anybody does.

@@ -1,6 +1,5 @@
 //! The two bodies of an exchange, streamed with the peer's pace and never held whole.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -9,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::task::AbortHandle;
 
+use super::http1::{Content, Fault};
 use super::pool::Lease;
 use crate::deadline::{Deadline, Deadlines};
 
@@ -24,13 +25,21 @@ pub enum BodyFault {
     Broken,
 }
 
-/// Where a [`RequestBody`] leaves word of its fault for the one who awaits the response.
-pub type FaultCell = Rc<Cell<Option<BodyFault>>>;
-
-/// The error that ends a request body early; it makes hyper cut the upstream connection.
+/// The error that ends a request body early, and with it the connection on which it was sent.
 #[derive(Debug, thiserror::Error)]
 #[error("the request body ended early: {0:?}")]
 pub struct BodyError(BodyFault);
+
+impl BodyError {
+    pub(super) const fn new(fault: BodyFault) -> Self {
+        Self(fault)
+    }
+
+    /// What went wrong.
+    pub const fn fault(&self) -> BodyFault {
+        self.0
+    }
+}
 
 /// A client's body on its way to an upstream.
 #[derive(Debug)]
@@ -42,7 +51,6 @@ struct Streaming {
     left: u64,
     stall: Duration,
     deadline: Deadline,
-    fault: FaultCell,
 }
 
 impl RequestBody {
@@ -51,34 +59,18 @@ impl RequestBody {
         Self(None)
     }
 
-    /// At most `limit` bytes of `incoming`, of which some must come every `stall`. The second
-    /// value tells afterwards what went wrong.
-    pub fn new(
-        incoming: Incoming,
-        limit: u64,
-        stall: Duration,
-        deadlines: &Rc<Deadlines>,
-    ) -> (Self, Option<FaultCell>) {
+    /// At most `limit` bytes of `incoming`, of which some must come every `stall`.
+    pub fn new(incoming: Incoming, limit: u64, stall: Duration, deadlines: &Rc<Deadlines>) -> Self {
         if incoming.is_end_stream() {
-            return (Self::empty(), None);
+            return Self::empty();
         }
-        let fault = FaultCell::default();
-        let streaming = Streaming {
-            incoming,
-            left: limit,
-            stall,
-            deadline: deadlines.entry(),
-            fault: Rc::clone(&fault),
-        };
-        (Self(Some(Box::new(streaming))), Some(fault))
+        let deadline = deadlines.entry();
+        Self(Some(Box::new(Streaming { incoming, left: limit, stall, deadline })))
     }
 }
 
-impl Streaming {
-    fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.fault.set(Some(fault));
-        Poll::Ready(Some(Err(BodyError(fault))))
-    }
+fn fail(fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    Poll::Ready(Some(Err(BodyError(fault))))
 }
 
 impl Body for RequestBody {
@@ -98,19 +90,19 @@ impl Body for RequestBody {
                     streaming.deadline.arm(streaming.stall);
                 }
                 ready!(streaming.deadline.poll(cx));
-                return streaming.fail(BodyFault::Stalled);
+                return fail(BodyFault::Stalled);
             }
         };
         streaming.deadline.disarm();
         let frame = match frame {
             None => return Poll::Ready(None),
-            Some(Err(_)) => return streaming.fail(BodyFault::Broken),
+            Some(Err(_)) => return fail(BodyFault::Broken),
             Some(Ok(frame)) => frame,
         };
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         match streaming.left.checked_sub(length) {
             Some(left) => streaming.left = left,
-            None => return streaming.fail(BodyFault::TooLarge),
+            None => return fail(BodyFault::TooLarge),
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -130,19 +122,34 @@ impl Body for RequestBody {
 /// An upstream's body on its way to a client.
 #[derive(Debug)]
 pub struct ResponseBody {
-    incoming: Incoming,
+    content: Content,
+    /// The connection, until nothing of the body is left on it.
     lease: Option<Lease>,
+    /// Goes on sending the request, if this answer began before that was whole.
+    sending: Option<Sending>,
+    /// How it was cut off, not told yet.
+    broken: Option<ResponseError>,
     idle: Duration,
     deadline: Option<Deadline>,
     deadlines: Rc<Deadlines>,
 }
 
+/// A task that ends with the answer at the latest.
+#[derive(Debug)]
+pub(super) struct Sending(pub(super) AbortHandle);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Why a response body was cut off.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
-    /// The upstream broke off.
+    /// The upstream broke off, or sent what has no one meaning.
     #[error("the upstream broke off: {0}")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Fault),
     /// None came for longer than the upstream's `idle_timeout`.
     #[error("the upstream sent nothing for longer than idle_timeout")]
     Stalled,
@@ -150,21 +157,41 @@ pub enum ResponseError {
 
 impl ResponseBody {
     pub(super) fn new(
-        incoming: Incoming,
+        content: Content,
         lease: Lease,
+        sending: Option<Sending>,
         idle: Duration,
         deadlines: Rc<Deadlines>,
     ) -> Self {
-        Self { incoming, lease: Some(lease), idle, deadline: None, deadlines }
+        let (lease, deadline, broken) = (Some(lease), None, None);
+        let mut body = Self { content, lease, sending, broken, idle, deadline, deadlines };
+        body.release_if_whole();
+        body
+    }
+
+    /// What stands in for a body after a 101: the connection is HTTP's no more.
+    pub(super) fn switched(lease: Lease, idle: Duration, deadlines: Rc<Deadlines>) -> Self {
+        let (content, lease, deadline) = (Content::none(), Some(lease), None);
+        Self { content, lease, sending: None, broken: None, idle, deadline, deadlines }
     }
 
     /// The connection may serve another request as soon as nothing of this body is left on it.
-    pub(super) fn release_if_whole(&mut self) {
-        if self.incoming.is_end_stream()
+    fn release_if_whole(&mut self) {
+        if self.content.is_end()
             && let Some(lease) = self.lease.take()
+            && self.content.is_reusable()
         {
             lease.give_back();
         }
+    }
+
+    /// Ends the body where it stands, one turn later: what came before the break is sent first, so
+    /// that the client sees an answer that breaks off, and not none.
+    fn cut<T>(&mut self, cx: &Context<'_>, error: ResponseError) -> Poll<T> {
+        // A connection that saw disorder is never used again.
+        (self.lease, self.sending, self.broken) = (None, None, Some(error));
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// How long the upstream may be silent.
@@ -187,7 +214,10 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let Some(lease) = &mut this.lease else {
+            return Poll::Ready(this.broken.take().map(Err));
+        };
+        match lease.poll_content(cx, &mut this.content) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(deadline) = &this.deadline {
                     deadline.disarm();
@@ -196,33 +226,27 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                if let Some(lease) = this.lease.take() {
-                    lease.give_back();
-                }
+                this.release_if_whole();
+                this.sending = None;
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => {
-                // A connection that saw disorder is never used again.
-                this.lease = None;
-                Poll::Ready(Some(Err(ResponseError::Broken(error))))
-            }
+            Poll::Ready(Some(Err(fault))) => this.cut(cx, ResponseError::Broken(fault)),
             Poll::Pending => {
                 let deadline = this.deadline.get_or_insert_with(|| this.deadlines.entry());
                 if !deadline.is_armed() {
                     deadline.arm(this.idle);
                 }
                 ready!(deadline.poll(cx));
-                this.lease = None;
-                Poll::Ready(Some(Err(ResponseError::Stalled)))
+                this.cut(cx, ResponseError::Stalled)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.content.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.content.size_hint()
     }
 }

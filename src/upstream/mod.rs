@@ -4,12 +4,14 @@
 mod body;
 mod connect;
 pub mod demo;
+mod http1;
 mod pool;
 mod upgrade;
 
 use http::{Request, Response};
 
-pub use body::{BodyFault, FaultCell, RequestBody, ResponseBody};
+pub use body::{BodyFault, RequestBody, ResponseBody};
+pub use http1::Fault;
 pub use pool::{Load, Place, Pool};
 pub use upgrade::{Tunnel, tunnel};
 
@@ -66,7 +68,7 @@ pub enum UpstreamError {
     FirstByteTimeout,
     /// The connection broke, or what came was no HTTP response.
     #[error("the upstream broke the exchange: {0}")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Fault),
     /// The client's body was over the limit, came too slowly, or broke off.
     #[error("the client's request body failed: {0:?}")]
     RequestBody(BodyFault),

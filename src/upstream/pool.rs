@@ -2,21 +2,25 @@
 //! the others age away.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderValue, StatusCode};
-use hyper::client::conn::http1::SendRequest;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Frame;
 
-use super::body::{RequestBody, ResponseBody};
-use super::{FaultCell, Inbound, Outbound, UpstreamError, connect};
+use super::body::{RequestBody, ResponseBody, Sending};
+use super::http1::{Connection, Content, Fault};
+use super::{Inbound, Outbound, UpstreamError, connect};
 use crate::config::{HostPolicy, Server, Upstream};
 use crate::deadline::{Deadlines, Elapsed, TICK};
 use crate::observe::CoreMetrics;
 
-/// How far down the stack a ready connection is looked for; deeper ones are colder, not readier.
+/// How many servers are asked for an idle connection before a new one is made.
 const LOOK_DEPTH: usize = 4;
 
 /// Requests under way at one upstream, over all cores.
@@ -55,7 +59,7 @@ struct Servers {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    connection: Box<Connection>,
     /// The tick at which it became idle.
     since: u32,
 }
@@ -74,26 +78,49 @@ pub struct Place {
 /// A connection on loan to one exchange.
 #[derive(Debug)]
 pub(super) struct Lease {
-    sender: SendRequest<RequestBody>,
+    connection: Box<Connection>,
     pool: Rc<Pool>,
     server: usize,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Lease {
     /// Back to the pool: the exchange is whole.
     pub(super) fn give_back(self) {
-        let Some(server) = self.pool.servers.get(self.server) else { return };
+        let Self { mut connection, pool, server, .. } = self;
+        let Some(server) = pool.servers.get(server) else { return };
         let mut idle = server.idle.borrow_mut();
-        if !self.sender.is_closed() && idle.len() < self.pool.idle_max {
-            idle.push(Idle { sender: self.sender, since: self.pool.deadlines.ticks() });
+        if idle.len() < pool.idle_max && !connection.is_spent() {
+            idle.push(Idle { connection, since: pool.deadlines.ticks() });
         }
+    }
+
+    /// The next piece of the response's body.
+    pub(super) fn poll_content(
+        &mut self,
+        cx: &mut Context<'_>,
+        content: &mut Content,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        self.connection.poll_content(cx, content)
+    }
+
+    /// Goes on with a request whose answer has begun: on a task of its own, since a client may take
+    /// nothing of an answer before it has sent everything.
+    fn go_on_sending(&mut self, request: Box<Request<RequestBody>>) -> Option<Sending> {
+        let rest = self.connection.split()?;
+        let task = tokio::task::spawn_local(rest.send(request.into_body()));
+        Some(Sending(task.abort_handle()))
+    }
+
+    /// The connection, for another use, and what counts it as under way.
+    pub(super) fn into_parts(self) -> (Box<Connection>, Slot) {
+        (self.connection, self.slot)
     }
 }
 
 /// One request under way; counted until dropped.
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     load: Arc<Load>,
     index: usize,
     metrics: Arc<CoreMetrics>,
@@ -152,65 +179,65 @@ impl Pool {
         let now = self.deadlines.ticks();
         let limit = self.upstream.pool_idle_timeout.as_millis() / TICK.as_millis();
         for server in &self.servers {
-            let keep = |idle: &Idle| {
-                !idle.sender.is_closed() && u128::from(now.saturating_sub(idle.since)) < limit
+            let keep = |idle: &mut Idle| {
+                !idle.connection.is_spent() && u128::from(now.saturating_sub(idle.since)) < limit
             };
-            server.idle.borrow_mut().retain(keep);
+            server.idle.borrow_mut().retain_mut(keep);
         }
     }
 
-    /// Sends a request and waits for the head of its response.
-    ///
-    /// A connection that turns out to have been closed while it was idle gives the request back
-    /// unsent, and another is tried: nothing of it can have been processed. In every other case
-    /// it is sent once.
+    /// Sends a request and waits for the head of its response. It is sent once: a connection that
+    /// the server has closed while it was idle is found out before.
     ///
     /// # Errors
     /// Why there is no response.
-    pub async fn send(
-        self: &Rc<Self>,
-        outbound: Outbound,
-        fault: Option<FaultCell>,
-    ) -> Result<Inbound, UpstreamError> {
+    pub async fn send(self: &Rc<Self>, outbound: Outbound) -> Result<Inbound, UpstreamError> {
         let slot = self.slot()?;
         let mut request = outbound.request;
-        loop {
-            let (mut sender, server, fresh) = match self.idle() {
-                Some((sender, server)) => (sender, server, false),
-                None => {
-                    let (sender, server) = Box::pin(self.open()).await?;
-                    (sender, server, true)
-                }
-            };
-            if self.upstream.host == HostPolicy::Server
-                && let Some(server) = self.servers.get(server)
-            {
-                request.headers_mut().insert(HOST, server.host.clone());
-            }
-            let answer = sender.try_send_request(*request);
-            match self.deadlines.limit(self.upstream.first_byte_timeout, answer).await {
-                Ok(Ok(response)) => {
-                    let lease = Lease { sender, pool: Rc::clone(self), server, _slot: slot };
-                    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                    return Ok(response.map(|incoming| {
-                        let deadlines = Rc::clone(&self.deadlines);
-                        let idle = self.upstream.idle_timeout;
-                        let mut body = ResponseBody::new(incoming, lease, idle, deadlines);
-                        // After a 101 the connection is HTTP's no more.
-                        if !switching {
-                            body.release_if_whole();
-                        }
-                        body
-                    }));
-                }
-                Ok(Err(mut unsent)) => match unsent.take_message() {
-                    // Each turn uses up one idle connection, so this ends.
-                    Some(again) if !fresh => *request = again,
-                    _ => return Err(broken(unsent.into_error(), fault.as_ref())),
-                },
-                Err(Elapsed) => return Err(UpstreamError::FirstByteTimeout),
-            }
+        let (connection, server) = match self.idle() {
+            Some(found) => found,
+            None => Box::pin(self.open()).await?,
+        };
+        if self.upstream.host == HostPolicy::Server
+            && let Some(server) = self.servers.get(server)
+        {
+            request.headers_mut().insert(HOST, server.host.clone());
         }
+        let mut lease = Lease { connection, pool: Rc::clone(self), server, slot };
+        let (response, content) = self.exchange(&mut lease.connection, &mut request).await?;
+        let (idle, deadlines) = (self.upstream.idle_timeout, Rc::clone(&self.deadlines));
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response.map(|()| ResponseBody::switched(lease, idle, deadlines)));
+        }
+        let sending = match lease.connection.is_sending() {
+            false => None,
+            true => Some(lease.go_on_sending(request)),
+        };
+        let sending = sending.flatten();
+        Ok(response.map(|()| ResponseBody::new(content, lease, sending, idle, deadlines)))
+    }
+
+    /// One request, and the head of its answer. The server has `first_byte_timeout` for the answer
+    /// from when it has the whole request, and for taking each part of it before that.
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        request: &mut Request<RequestBody>,
+    ) -> Result<(Response<()>, Content), UpstreamError> {
+        connection.begin(request);
+        let limit = self.upstream.first_byte_timeout;
+        let deadline = self.deadlines.entry();
+        deadline.arm(limit);
+        let mut interim = 0;
+        let answer = poll_fn(|cx| {
+            let turn =
+                |servers: bool| if servers { deadline.arm(limit) } else { deadline.disarm() };
+            match connection.poll_answer(cx, request, &mut interim, turn) {
+                Poll::Ready(answer) => Poll::Ready(answer.map_err(UpstreamError::from)),
+                Poll::Pending => deadline.poll(cx).map(|()| Err(UpstreamError::FirstByteTimeout)),
+            }
+        });
+        answer.await
     }
 
     fn slot(&self) -> Result<Slot, UpstreamError> {
@@ -222,24 +249,21 @@ impl Pool {
     }
 
     /// The warmest connection that can take a request now.
-    fn idle(&self) -> Option<(SendRequest<RequestBody>, usize)> {
+    fn idle(&self) -> Option<(Box<Connection>, usize)> {
         let count = self.servers.len();
         for offset in 0..count.min(LOOK_DEPTH) {
             let index = (self.turn.get() + offset) % count;
             let Some(server) = self.servers.get(index) else { continue };
             let mut idle = server.idle.borrow_mut();
-            while idle.last().is_some_and(|last| last.sender.is_closed()) {
-                idle.pop();
-            }
-            let ready = idle.iter().rev().take(LOOK_DEPTH).position(|one| one.sender.is_ready());
-            if let Some(depth) = ready {
-                let place = idle.len().saturating_sub(depth + 1);
-                let found = idle.remove(place);
+            while let Some(mut last) = idle.pop() {
+                if last.connection.is_spent() {
+                    continue;
+                }
                 self.metrics.upstream_reuse(self.index);
                 if count > 1 {
                     self.turn.set((index + 1) % count);
                 }
-                return Some((found.sender, index));
+                return Some((last.connection, index));
             }
         }
         None
@@ -247,7 +271,7 @@ impl Pool {
 
     /// A new connection to the server whose turn it is, or to the next that can be reached: a
     /// failed connect has sent nothing.
-    async fn open(&self) -> Result<(SendRequest<RequestBody>, usize), UpstreamError> {
+    async fn open(&self) -> Result<(Box<Connection>, usize), UpstreamError> {
         let count = self.servers.len();
         let mut failure = UpstreamError::ConnectTimeout;
         for _ in 0..count {
@@ -256,9 +280,9 @@ impl Pool {
             let Some(server) = self.servers.get(index) else { continue };
             let connecting = connect::connect(&server.address);
             match self.deadlines.limit(self.upstream.connect_timeout, connecting).await {
-                Ok(Ok(sender)) => {
+                Ok(Ok(connection)) => {
                     self.metrics.upstream_connect(self.index);
-                    return Ok((sender, index));
+                    return Ok((connection, index));
                 }
                 Ok(Err(error)) => failure = UpstreamError::Connect(error),
                 Err(Elapsed) => failure = UpstreamError::ConnectTimeout,
@@ -268,10 +292,12 @@ impl Pool {
     }
 }
 
-/// An exchange that broke because the client's body did is the client's fault.
-fn broken(error: hyper::Error, fault: Option<&FaultCell>) -> UpstreamError {
-    match fault.and_then(|fault| fault.get()) {
-        Some(fault) => UpstreamError::RequestBody(fault),
-        None => UpstreamError::Broken(error),
+impl From<Fault> for UpstreamError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            // An exchange that broke because the client's body did is the client's fault.
+            Fault::Body(error) => Self::RequestBody(error.fault()),
+            fault => Self::Broken(fault),
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::ResponseBody;
 use crate::deadline::{Deadlines, Timer};
@@ -20,10 +20,8 @@ const CHUNK: usize = 16 * 1024;
 pub struct Tunnel {
     /// The client's end; ready once our own 101 has been sent, and never before.
     pub client: OnUpgrade,
-    /// The upstream's end.
-    pub upstream: OnUpgrade,
-    /// The body of its 101, which holds the connection and counts as under way.
-    pub body: ResponseBody,
+    /// What the upstream's 101 came with: it holds the connection, and counts as under way.
+    pub upstream: ResponseBody,
     /// Cut when neither end has sent anything for this long.
     pub idle: Duration,
 }
@@ -31,10 +29,12 @@ pub struct Tunnel {
 /// Copies both ways until either end closes, neither has sent anything for `idle`, or `stop` is
 /// ready.
 pub async fn tunnel(tunnel: Tunnel, deadlines: Rc<Deadlines>, stop: impl Future<Output = ()>) {
-    let lease = tunnel.body.into_lease();
-    let (Ok(client), Ok(upstream)) = (tunnel.client.await, tunnel.upstream.await) else { return };
+    let Some(lease) = tunnel.upstream.into_lease() else { return };
+    // Counted as under way until the end.
+    let (connection, _slot) = lease.into_parts();
+    let Some((upstream_in, upstream_out)) = connection.into_halves() else { return };
+    let Ok(client) = tunnel.client.await else { return };
     let (client_in, client_out) = tokio::io::split(TokioIo::new(client));
-    let (upstream_in, upstream_out) = tokio::io::split(TokioIo::new(upstream));
     // One for both directions: a page that only listens is not idle while it is told something.
     let quiet = deadlines.entry();
     quiet.arm(tunnel.idle);
@@ -47,13 +47,11 @@ pub async fn tunnel(tunnel: Tunnel, deadlines: Rc<Deadlines>, stop: impl Future<
         () = stop => {}
         () = poll_fn(|cx| quiet.poll(cx)) => {}
     }
-    // Counted as under way until here.
-    drop(lease);
 }
 
 async fn copy(
-    mut from: ReadHalf<TokioIo<Upgraded>>,
-    mut to: WriteHalf<TokioIo<Upgraded>>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     idle: Duration,
     quiet: &Timer,
 ) {

@@ -78,6 +78,27 @@ fn a_request_body_goes_on_as_it_comes_and_is_never_waited_for() {
 }
 
 #[test]
+fn a_client_that_reads_nothing_before_it_has_sent_everything_gets_its_early_answer() {
+    const SIZE: usize = 16 * MIB;
+    let upstream = Upstream::play(|connection| {
+        let Some(_head) = connection.head()? else { return Ok(()) };
+        let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").into_bytes();
+        answer.resize(answer.len() + SIZE, b'a');
+        // More than all buffers on the way hold.
+        let sending = connection.send_aside(answer)?;
+        connection.bytes(SIZE)?;
+        sending.join().unwrap()
+    });
+    let gate = open_gate(&upstream, "");
+    let mut wire = gate.client().wire();
+    wire.send(format!("PUT /a HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {SIZE}\r\n\r\n"))
+        .unwrap();
+    wire.send(much(SIZE)).unwrap();
+    let answer = wire.answer("PUT").unwrap().unwrap();
+    assert_eq!((answer.status, answer.body.len()), (200, SIZE));
+}
+
+#[test]
 fn a_client_that_does_not_read_holds_the_application_back_instead_of_filling_memory() {
     const WHOLE: usize = 256 * MIB;
     let (sent, told) = mpsc::channel();

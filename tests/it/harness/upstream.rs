@@ -189,6 +189,12 @@ impl Connection {
         self.stream.write_all(bytes)
     }
 
+    /// Sends bytes on a thread of their own, while the script goes on reading.
+    pub(crate) fn send_aside(&self, bytes: Vec<u8>) -> io::Result<JoinHandle<io::Result<()>>> {
+        let mut stream = self.stream.try_clone()?;
+        Ok(thread::spawn(move || stream.write_all(&bytes)))
+    }
+
     fn chunked(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {

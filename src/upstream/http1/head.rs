@@ -1,0 +1,288 @@
+//! The heads of one exchange, as bytes: a request's as we write it, a response's as it must be
+//! written to have one meaning.
+
+use std::io::Write as _;
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+
+use super::chunked::Chunked;
+use super::upload::Next;
+use super::{Fault, Framing};
+use crate::upstream::body::RequestBody;
+
+/// Fields of a response head.
+const FIELDS_MAX: usize = 256;
+/// Fields that are added to a response later, so that its map need not grow then.
+const FIELDS_SPARE: usize = 4;
+
+/// Writes a request's head (RFC 9112 sections 3 and 5).
+///
+/// Neither a target nor a field value can hold a line's end: their types do not let one in.
+pub(super) fn write(out: &mut Vec<u8>, request: &Request<RequestBody>, next: Next) {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    out.extend_from_slice(request.method().as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    // RFC 9110 section 7.2: it ought to be the first one.
+    if let Some(host) = request.headers().get(HOST) {
+        write_field(out, HOST.as_str(), host.as_bytes());
+    }
+    for (name, value) in request.headers() {
+        if name != HOST && name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            write_field(out, name.as_str(), value.as_bytes());
+        }
+    }
+    match next {
+        Next::Length(length) => write_length(out, length),
+        Next::Chunks => write_field(out, TRANSFER_ENCODING.as_str(), b"chunked"),
+        // RFC 9110 section 8.6: where content could be, it is said that there is none.
+        _ if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) => {
+            write_length(out, 0);
+        }
+        _ => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_length(out: &mut Vec<u8>, length: u64) {
+    // Writing to memory does not fail.
+    let _written = write!(out, "content-length: {length}\r\n");
+}
+
+/// Where the head ends that `input` begins with, if it is there to its end.
+pub(super) fn end(input: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', input).find_map(|at| match input.get(at + 1..)? {
+        [b'\r', b'\n', ..] => Some(at + 3),
+        [b'\n', ..] => Some(at + 2),
+        _ => None,
+    })
+}
+
+/// Reads a whole response head: the response, where its body ends, and whether the connection stays
+/// open after that.
+pub(super) fn read(block: &Bytes, method: &Method) -> Result<(Response<()>, Framing, bool), Fault> {
+    let mut space = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, block, &mut space)? {
+        httparse::Status::Complete(length) if length == block.len() => {}
+        _ => return Err(Fault::Disorder("its head ends elsewhere")),
+    }
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or(Fault::Disorder("its status is none"))?;
+    let headers = fields(block, parsed.headers)?;
+    let http11 = parsed.version == Some(1);
+    let keep_alive = keeps_alive(&headers, http11);
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    let framing = framing(response.headers_mut(), status, method, http11)?;
+    Ok((response, framing, keep_alive))
+}
+
+/// The fields of a head or of trailers, sharing the memory of `block`.
+pub(super) fn fields(block: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, Fault> {
+    let mut headers = HeaderMap::with_capacity(parsed.len() + FIELDS_SPARE);
+    for field in parsed {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let value = HeaderValue::from_maybe_shared(block.slice_ref(field.value));
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(Fault::Disorder("a field is none"));
+        };
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// RFC 9112 section 9.3.
+fn keeps_alive(headers: &HeaderMap, http11: bool) -> bool {
+    let mut says = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|list| list.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
+    match http11 {
+        true => !says.any(|option| option.eq_ignore_ascii_case(b"close")),
+        false => says.any(|option| option.eq_ignore_ascii_case(b"keep-alive")),
+    }
+}
+
+/// Where the body ends, by RFC 9112 section 6.3, and nothing left to guess.
+fn framing(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    method: &Method,
+    http11: bool,
+) -> Result<Framing, Fault> {
+    let length = length(headers)?;
+    let coded = headers.contains_key(TRANSFER_ENCODING);
+    if coded && length.is_some() {
+        // Section 6.3 item 3: "ought to be handled as an error".
+        return Err(Fault::Disorder("it has both a length and a transfer coding"));
+    }
+    if let Some(length) = length {
+        // Said twice alike is said once.
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    // Items 1 and 2, whatever the fields say.
+    let empty = method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if empty {
+        if method != Method::HEAD && status != StatusCode::NOT_MODIFIED {
+            // RFC 9110 section 8.6 forbids it there.
+            headers.remove(CONTENT_LENGTH);
+        }
+        return Ok(Framing::Length(0));
+    }
+    if coded {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let only = codings.next().filter(|_| codings.next().is_none());
+        let chunked = only.is_some_and(|one| one.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        return match chunked && http11 {
+            true => Ok(Framing::Chunked(Chunked::default())),
+            // We asked for no other (RFC 9110 section 10.1.4) and could not undo it.
+            false => Err(Fault::Disorder("its transfer coding is not chunked alone")),
+        };
+    }
+    Ok(length.map_or(Framing::ToEnd, Framing::Length))
+}
+
+/// The one length that all of `Content-Length` agrees on (RFC 9112 section 6.3 item 5).
+fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
+    let mut agreed = None;
+    for list in headers.get_all(CONTENT_LENGTH) {
+        for text in list.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+            let length = str::from_utf8(text).ok().filter(|_| digits);
+            let length = length.and_then(|text| text.parse::<u64>().ok());
+            let length = length.ok_or(Fault::Disorder("its length is no number"))?;
+            if agreed.replace(length).is_some_and(|before| before != length) {
+                return Err(Fault::Disorder("it has two lengths"));
+            }
+        }
+    }
+    Ok(agreed)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer(text: &str, method: &Method) -> Result<(Response<()>, Framing, bool), String> {
+        let block = Bytes::copy_from_slice(text.as_bytes());
+        assert_eq!(end(&block), Some(block.len()), "{text:?}");
+        read(&block, method).map_err(|fault| fault.to_string())
+    }
+
+    fn framing_of(fields: &str) -> Result<Framing, String> {
+        answer(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"), &Method::GET).map(|read| read.1)
+    }
+
+    #[test]
+    fn a_body_ends_where_exactly_one_rule_says_so() {
+        assert_eq!(framing_of("content-length: 5\r\n"), Ok(Framing::Length(5)));
+        assert_eq!(framing_of("content-length: 5, 5\r\n"), Ok(Framing::Length(5)));
+        assert_eq!(
+            framing_of("Transfer-Encoding: Chunked\r\n"),
+            Ok(Framing::Chunked(Chunked::default()))
+        );
+        assert_eq!(framing_of("x: y\r\n"), Ok(Framing::ToEnd));
+        for disorder in [
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "content-length: 5\r\ncontent-length: 6\r\n",
+            "content-length: 5, 6\r\n",
+            "content-length: +5\r\n",
+            "content-length: 5,\r\n",
+            "content-length:\r\n",
+            "content-length: 99999999999999999999\r\n",
+            "transfer-encoding: gzip, chunked\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: chunked, chunked\r\n",
+            "transfer-encoding: xchunked\r\n",
+            "transfer-encoding:\r\n",
+        ] {
+            assert!(framing_of(disorder).is_err(), "{disorder:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_said_twice_alike_is_passed_on_once() {
+        let text = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n";
+        let (response, ..) = answer(text, &Method::GET).unwrap();
+        let lengths: Vec<_> = response.headers().get_all(CONTENT_LENGTH).iter().collect();
+        assert_eq!(lengths, ["5"]);
+    }
+
+    #[test]
+    fn what_has_no_body_by_its_kind_has_none_whatever_its_fields_say() {
+        let text = |status: &str| format!("HTTP/1.1 {status} x\r\ncontent-length: 5\r\n\r\n");
+        let empty = |status, method| {
+            let (response, framing, _) = answer(&text(status), &method).unwrap();
+            assert_eq!(framing, Framing::Length(0), "{status}");
+            response.headers().contains_key(CONTENT_LENGTH)
+        };
+        assert!(empty("200", Method::HEAD), "it tells what GET would have");
+        assert!(empty("304", Method::GET));
+        assert!(!empty("204", Method::GET));
+        assert!(!empty("101", Method::GET));
+        assert!(!empty("103", Method::GET));
+    }
+
+    #[test]
+    fn a_connection_stays_open_as_its_version_and_options_say() {
+        let kept = |version: &str, field: &str| {
+            let text = format!("HTTP/{version} 200 OK\r\ncontent-length: 0\r\n{field}\r\n");
+            answer(&text, &Method::GET).unwrap().2
+        };
+        assert!(kept("1.1", ""));
+        assert!(!kept("1.1", "connection: Close\r\n"));
+        assert!(!kept("1.1", "connection: x\r\nconnection: y, close\r\n"));
+        assert!(!kept("1.0", ""));
+        assert!(kept("1.0", "connection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn heads_that_are_none_are_refused() {
+        for text in [
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/1.1 99 x\r\n\r\n",
+            "HTTP/1.1 20 OK\r\n\r\n",
+            "ICY 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nname : x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n folded: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: \0\r\n\r\n",
+            "\r\n\r\n",
+        ] {
+            let block = Bytes::copy_from_slice(text.as_bytes());
+            assert!(read(&block, &Method::GET).is_err(), "{text:?}");
+        }
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(FIELDS_MAX + 1));
+        assert!(read(&Bytes::from(many), &Method::GET).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_reading_fail_otherwise_than_by_refusal(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(end) = end(&bytes) {
+                prop_assert!(end <= bytes.len());
+                let block = Bytes::from(bytes).slice(..end);
+                let _ = read(&block, &Method::GET);
+            }
+        }
+    }
+}
