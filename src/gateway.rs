@@ -17,12 +17,14 @@ use crate::clock::Clock;
 use crate::config::{Config, Server, Servers, Tls};
 use crate::endpoints::Endpoints;
 use crate::endpoints::pages::{PageError, PageSettings, Pages};
+use crate::id::TokenId;
 use crate::journey::route::RouteTable;
 use crate::journey::{self, Shared};
 use crate::listen::certificate::{self, CertificateError};
 use crate::listen::{Acceptor, Door, Kind, TlsConfig, TlsError, tls_config};
 use crate::message::fields::Firewall;
 use crate::message::reject::LABELS;
+use crate::message::via::Via;
 use crate::observe::{AccessWriter, Names, ObserveError, Registry};
 use crate::session::{self, Sessions, Settings};
 use crate::store::{self, StoreError};
@@ -151,10 +153,11 @@ impl Gateway {
             endpoints: Endpoints::new(Arc::clone(&config), Arc::clone(&sessions), pages(&config)?),
             sessions: Arc::clone(&sessions),
             clock,
+            via: Via::new(&mark()?),
             config: Arc::clone(&config),
         });
         let cores = config.listen.cores.get();
-        let (acceptor, queues) = Acceptor::new(cores, &config.limits, Arc::clone(&registry));
+        let (acceptor, queues) = Acceptor::new(cores, &config, Arc::clone(&registry));
         let (stop, phase) = watch::channel(Phase::Running);
         let (drain, draining) = watch::channel(false);
         let blueprint = Blueprint {
@@ -286,6 +289,15 @@ impl Blueprint {
             draining: self.draining.clone(),
         }
     }
+}
+
+/// What tells this process from every other gateway.
+fn mark() -> Result<String, StartError> {
+    let random = TokenId::generate().map_err(|error| StartError::System {
+        what: "randomness",
+        source: io::Error::other(error),
+    })?;
+    Ok(random.to_string().chars().filter(char::is_ascii_alphanumeric).take(12).collect())
 }
 
 fn registry(config: &Config) -> Arc<Registry> {

@@ -20,8 +20,29 @@ pub struct Manners {
     pub security: Vec<(HeaderName, HeaderValue)>,
     /// Whether `Strict-Transport-Security` is left to the application.
     pub own_security: bool,
+    /// How the path changes on the way to the application.
+    pub mapping: Option<Mapping>,
     /// The oldest login that suffices.
     pub max_auth_age: Option<Duration>,
+}
+
+/// `route.strip_prefix` and `route.add_prefix`, without a slash at their ends.
+#[derive(Debug, Clone, Default)]
+pub struct Mapping {
+    /// Taken off the front of the path; empty: nothing.
+    pub strip: String,
+    /// Put before what is left; empty: nothing.
+    pub add: String,
+}
+
+impl Mapping {
+    /// The application's path for `path`, which is canonical.
+    pub fn apply(&self, path: &str) -> String {
+        // Routes are held to lie below what they strip.
+        let rest = path.strip_prefix(&self.strip).unwrap_or(path);
+        let rest = if rest.is_empty() { "/" } else { rest };
+        format!("{}{rest}", self.add)
+    }
 }
 
 /// Fields to remove, and then fields to set.

@@ -25,7 +25,7 @@ use ipnet::IpNet;
 
 pub use error::{ConfigError, Problem};
 pub use filter::{BadFilter, log_filter};
-pub use manners::{Changes, Cors, CorsOrigins, Manners};
+pub use manners::{Changes, Cors, CorsOrigins, Manners, Mapping};
 pub use origin::{Origin, split_host_port};
 pub use pattern::{BadPattern, HostPattern, PathPattern, Segment};
 pub use reference::{reference, schema_json};
@@ -113,6 +113,8 @@ pub struct Listen {
     pub public_url: Origin,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed. Empty: nobody's.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers that say by the PROXY protocol for whom they speak, and must say it.
+    pub proxy_protocol: Vec<IpNet>,
     /// Runtimes that serve requests, one per core. Default: the number of cores.
     pub cores: NonZeroUsize,
     /// How long running requests may go on after the signal to stop.

@@ -105,7 +105,7 @@ fn run(
                 Pool::new(Arc::clone(upstream), servers, load, Rc::clone(&deadlines), place)
             })
             .collect();
-        let limits = outline.shared.config.limits.clone();
+        let config = Arc::clone(&outline.shared.config);
         let metrics = Arc::clone(&outline.metrics);
         let journey = Journey::new(
             outline.shared,
@@ -119,7 +119,7 @@ fn run(
         );
         let tls = outline.tls;
         let connections =
-            Connections::new(Rc::clone(&journey), tls, Rc::clone(&deadlines), &limits, metrics);
+            Connections::new(Rc::clone(&journey), tls, Rc::clone(&deadlines), &config, metrics);
         let mut ticks = 0;
         let tick = move || {
             journey.end_tunnels();

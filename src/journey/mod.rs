@@ -31,6 +31,7 @@ use crate::endpoints::{Endpoint, Endpoints};
 use crate::message::arrival::Arrival;
 use crate::message::fields::Firewall;
 use crate::message::reject::Rejection;
+use crate::message::via::Via;
 use crate::message::{forwarded, path};
 use crate::observe::{CoreBuffer, CoreMetrics, Line, RequestIds};
 use crate::session::Sessions;
@@ -64,6 +65,8 @@ pub struct Shared {
     pub sessions: Arc<Sessions>,
     /// The time.
     pub clock: Clock,
+    /// Our name among proxies.
+    pub via: Via,
 }
 
 /// The path of all requests of one core.
@@ -194,6 +197,10 @@ impl Journey {
         }
         match self.credential(access, &head, &target, visit)? {
             Known::Now(credential) => {
+                if head.method == Method::OPTIONS && rewrite::max_forwards(&head) == Some(0) {
+                    // RFC 9110 section 7.6.2: it was not to go any further than this.
+                    return Err(Stop::Preflight(Box::default()));
+                }
                 let asked = Asked::of(&target, &head, visit.secure)?;
                 let ready =
                     self.prepare((route, access), credential, asked, (head, body), arrival, visit)?;

@@ -1,16 +1,19 @@
 //! Step 5: what the upstream receives. Everything that a client could forge is taken out, and what
 //! we know is put in.
 
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE, VIA};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, UPGRADE,
+};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::Journey;
 use super::admit::{Asked, Visit};
 use super::authenticate::{Credential, Source};
 use crate::access::{Identity, Permit};
-use crate::config::{HostPolicy, Route, Upstream};
+use crate::config::{HostPolicy, Mapping, Route, Upstream};
 use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
 use crate::message::{cookies, fields, forwarded};
@@ -20,6 +23,7 @@ use crate::upstream::{Outbound, RequestBody};
 /// About as many fields as we add.
 const OURS: usize = 12;
 
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What goes to the upstream, and what must be kept until its answer.
@@ -55,12 +59,22 @@ impl Journey {
         };
         // RFC 6455 section 4.1 knows it for GET on HTTP/1.1 only.
         let upgrade = (!visit.h2
-            && head.method == http::Method::GET
+            && head.method == Method::GET
             && head.version == Version::HTTP_11
             && visit.manner.asking.websocket)
             .then(|| head.extensions.remove::<hyper::upgrade::OnUpgrade>())
             .flatten();
+        if self.shared.via.is_in(&head.headers) {
+            return Err(Rejection::Loop);
+        }
+        let hops_left = match head.method {
+            Method::OPTIONS => max_forwards(&head),
+            _ => None,
+        };
         let headers = &mut head.headers;
+        if let Some(left) = hops_left {
+            headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+        }
         // Grown once for all that is added below, instead of again and again.
         headers.reserve(OURS);
         fields::strip_hop_by_hop(headers);
@@ -79,7 +93,8 @@ impl Journey {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         arrival.hop.add_x_forwarded(headers, &known.asked.host);
-        add_via(headers, visit.h2);
+        arrival.hop.add_forwarded(headers, &known.asked.host);
+        self.shared.via.add(headers, visit.h2);
         headers.insert(REQUEST_ID, visit.id_value());
         fields::change(headers, &known.route.manners.request);
         self.introduce(headers, index, upstream, &known, visit)?;
@@ -99,9 +114,13 @@ impl Journey {
             limits.body_stall_timeout,
             &self.deadlines,
         );
+        let path = match &known.route.manners.mapping {
+            None => known.asked.path,
+            Some(mapping) => mapped(mapping, &known.asked.path, &mut head.headers)?,
+        };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
-        *request.uri_mut() = Uri::from(known.asked.path);
+        *request.uri_mut() = Uri::from(path);
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = head.headers;
         Ok(Rewritten { outbound: Outbound::new(known.permit, request), upgrade })
@@ -157,10 +176,30 @@ impl Journey {
     }
 }
 
-/// RFC 9110 section 7.6.3: every proxy adds itself, under a name that says no more than this.
-fn add_via(headers: &mut HeaderMap, h2: bool) {
-    let own = HeaderValue::from_static(if h2 { "2 sallyport" } else { "1.1 sallyport" });
-    headers.append(VIA, own);
+/// How many more proxies an `OPTIONS` may pass, if it says so in a way that can be read.
+pub(super) fn max_forwards(head: &Parts) -> Option<u64> {
+    head.headers.get(MAX_FORWARDS)?.to_str().ok()?.parse().ok()
+}
+
+/// The application's path, and what it is told of the difference.
+fn mapped(
+    mapping: &Mapping,
+    path: &PathAndQuery,
+    headers: &mut HeaderMap,
+) -> Result<PathAndQuery, Rejection> {
+    let internal = |error: http::Error| Rejection::Internal(error.into());
+    if !mapping.strip.is_empty() {
+        // Behind what a trusted proxy has taken off; from others the field does not come this far.
+        let outer = headers.get(PREFIX).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let whole = HeaderValue::try_from(format!("{outer}{}", mapping.strip));
+        headers.insert(PREFIX, whole.map_err(|error| internal(error.into()))?);
+    }
+    let mut text = mapping.apply(path.path());
+    if let Some(query) = path.query() {
+        text.push('?');
+        text.push_str(query);
+    }
+    PathAndQuery::try_from(text).map_err(|error| internal(error.into()))
 }
 
 fn identity_headers(upstream: &Upstream, identity: &Identity) -> HeaderMap {

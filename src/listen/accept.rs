@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Kind;
+use crate::config::Config;
 use crate::network::network;
 use crate::observe::Registry;
 
@@ -83,6 +85,8 @@ pub struct Acceptor {
     counts: Arc<Counts>,
     limit: usize,
     limit_per_network: usize,
+    /// Peers that speak for many: what they open is no one network's.
+    proxies: Vec<IpNet>,
     metrics: Arc<Registry>,
 }
 
@@ -104,14 +108,37 @@ struct Counts {
 pub(super) struct ConnectionPermit {
     counts: Arc<Counts>,
     core: Arc<AtomicUsize>,
-    network: IpAddr,
+    network: Option<IpAddr>,
+}
+
+impl ConnectionPermit {
+    /// Counts the connection for `peer`, for whom a proxy has opened it. `false`: it has enough.
+    pub(super) fn count_for(&mut self, peer: IpAddr, limit: usize) -> bool {
+        let network = network(peer);
+        let counted = self.network.is_none() && self.counts.add(network, limit);
+        if counted {
+            self.network = Some(network);
+        }
+        counted
+    }
+}
+
+impl Counts {
+    fn add(&self, network: IpAddr, limit: usize) -> bool {
+        let mut count = self.by_network.entry(network).or_insert(0);
+        let fits = *count < limit;
+        *count += usize::from(fits);
+        fits
+    }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.core.fetch_sub(1, Ordering::Relaxed);
         self.counts.open.fetch_sub(1, Ordering::Relaxed);
-        if let Entry::Occupied(mut count) = self.counts.by_network.entry(self.network) {
+        if let Some(network) = self.network
+            && let Entry::Occupied(mut count) = self.counts.by_network.entry(network)
+        {
             *count.get_mut() = count.get().saturating_sub(1);
             if *count.get() == 0 {
                 count.remove();
@@ -124,7 +151,7 @@ impl Acceptor {
     /// An acceptor for `cores` cores, and the queues that those cores are to read.
     pub fn new(
         cores: usize,
-        limits: &crate::config::Limits,
+        config: &Config,
         metrics: Arc<Registry>,
     ) -> (Self, Vec<mpsc::Receiver<Socket>>) {
         let (queues, receivers) = (0..cores)
@@ -136,8 +163,9 @@ impl Acceptor {
         let acceptor = Self {
             cores: queues,
             counts: Arc::default(),
-            limit: limits.connections,
-            limit_per_network: limits.connections_per_network,
+            limit: config.limits.connections,
+            limit_per_network: config.limits.connections_per_network,
+            proxies: [&config.listen.trusted_proxies[..], &config.listen.proxy_protocol].concat(),
             metrics,
         };
         (acceptor, receivers)
@@ -193,7 +221,6 @@ impl Acceptor {
     }
 
     fn permit(&self, peer: IpAddr) -> Option<(ConnectionPermit, &CoreQueue)> {
-        let network = network(peer);
         if self.counts.open.load(Ordering::Relaxed) >= self.limit {
             return None;
         }
@@ -201,13 +228,12 @@ impl Acceptor {
         let able = |core: &&CoreQueue| core.sockets.capacity() > 0 && !core.sockets.is_closed();
         let load = |core: &&CoreQueue| core.open.load(Ordering::Relaxed);
         let queue = self.cores.iter().filter(able).min_by_key(load)?;
-        {
-            let mut count = self.counts.by_network.entry(network).or_insert(0);
-            if *count >= self.limit_per_network {
-                return None;
-            }
-            // The last step that can fail is behind us: what is counted here, its permit takes off.
-            *count += 1;
+        let peer = peer.to_canonical();
+        let is_proxy = self.proxies.iter().any(|net| net.contains(&peer));
+        let network = (!is_proxy).then(|| network(peer));
+        // The last step that can fail: what is counted here, its permit takes off.
+        if network.is_some_and(|network| !self.counts.add(network, self.limit_per_network)) {
+            return None;
         }
         queue.open.fetch_add(1, Ordering::Relaxed);
         self.counts.open.fetch_add(1, Ordering::Relaxed);
@@ -223,9 +249,9 @@ mod tests {
     fn acceptor(cores: usize) -> (Acceptor, Vec<mpsc::Receiver<Socket>>) {
         let text = "[listen]\nhttps = \"127.0.0.1:0\"\n\
                     [limits]\nconnections_per_network = 1000\n";
-        let config = crate::config::Config::parse(text, std::path::Path::new("t.toml")).unwrap();
+        let config = Config::parse(text, std::path::Path::new("t.toml")).unwrap();
         let names = crate::observe::Names { routes: &[], upstreams: &[], rejections: &[] };
-        Acceptor::new(cores, &config.limits, Registry::new(names, cores))
+        Acceptor::new(cores, &config, Registry::new(names, cores))
     }
 
     /// Hands a new socket on.

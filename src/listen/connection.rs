@@ -14,6 +14,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -22,7 +23,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::{ConnectionPermit, Socket};
 use super::guarded::{Guarded, Pulse, Times};
-use crate::config::Limits;
+use super::proxy_protocol;
+use crate::config::{Config, Limits};
 use crate::deadline::{Deadline, Deadlines};
 use crate::journey::Journey;
 use crate::message::arrival::Arrival;
@@ -53,6 +55,7 @@ pub struct Connections {
     tls: Option<TlsAcceptor>,
     deadlines: Rc<Deadlines>,
     limits: Limits,
+    proxies: Vec<IpNet>,
     http1: http1::Builder,
     http2: http2::Builder<Here>,
     metrics: Arc<CoreMetrics>,
@@ -74,9 +77,10 @@ impl Connections {
         journey: Rc<Journey>,
         tls: Option<Arc<ServerConfig>>,
         deadlines: Rc<Deadlines>,
-        limits: &Limits,
+        config: &Config,
         metrics: Arc<CoreMetrics>,
     ) -> Rc<Self> {
+        let limits = &config.limits;
         let mut http1 = http1::Builder::new();
         http1
             // A client that goes away while it waits ends its request at the application too; one
@@ -100,6 +104,7 @@ impl Connections {
             tls: tls.map(TlsAcceptor::from),
             deadlines,
             limits: limits.clone(),
+            proxies: config.listen.proxy_protocol.clone(),
             http1,
             http2,
             metrics,
@@ -130,10 +135,17 @@ pub async fn serve(
 
 impl Connections {
     async fn serve_one(self: Rc<Self>, socket: Socket, draining: watch::Receiver<bool>) {
-        let Socket { stream, peer, kind, permit } = socket;
-        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let Socket { stream, mut peer, kind, mut permit } = socket;
+        let Ok(mut stream) = TcpStream::from_std(stream) else { return };
         self.metrics.connection_opened();
         let _counted = Opened(&self.metrics);
+        let proxy = peer.ip().to_canonical();
+        if self.proxies.iter().any(|net| net.contains(&proxy)) {
+            match self.introduced(&mut stream, peer, &mut permit).await {
+                Some(client) => peer = client,
+                None => return,
+            }
+        }
         match kind {
             Kind::Plain => {
                 let arrival = Rc::new(Arrival::new(peer, false, false));
@@ -150,6 +162,29 @@ impl Connections {
                 }
             }
         }
+    }
+
+    /// For whom a proxy speaks.
+    async fn introduced(
+        &self,
+        stream: &mut TcpStream,
+        proxy: SocketAddr,
+        permit: &mut ConnectionPermit,
+    ) -> Option<SocketAddr> {
+        let reading = proxy_protocol::read(stream);
+        let client = match self.deadlines.limit(self.limits.handshake_timeout, reading).await {
+            Ok(Ok(Some(client))) => client,
+            Ok(Ok(None)) => return Some(proxy),
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %proxy, error = %error, "a proxy did not say who calls");
+                return None;
+            }
+            Err(elapsed) => {
+                tracing::debug!(peer = %proxy, error = %elapsed, "a proxy did not say who calls");
+                return None;
+            }
+        };
+        permit.count_for(client.ip(), self.limits.connections_per_network).then_some(client)
     }
 
     async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {

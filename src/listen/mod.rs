@@ -5,6 +5,7 @@ mod accept;
 pub mod certificate;
 mod connection;
 mod guarded;
+mod proxy_protocol;
 mod tls;
 
 pub use accept::{Acceptor, Door, Socket, listen as bind};

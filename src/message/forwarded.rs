@@ -1,5 +1,6 @@
 //! Where a request came from: whom to believe about it, and what to tell the upstream.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
@@ -59,6 +60,9 @@ pub struct Hop {
     /// The element of RFC 7239 section 4, but for `host`.
     element: Box<str>,
     https: bool,
+    /// The host of the last request, and the whole element for it: on one connection it hardly ever
+    /// changes.
+    last: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
 
 impl Hop {
@@ -74,7 +78,7 @@ impl Hop {
         // The text of an address is always a field value.
         let address = HeaderValue::try_from(peer.to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, element: element.into(), https }
+        Self { address, element: element.into(), https, last: RefCell::default() }
     }
 
     /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. Fields that are there already were sent by a
@@ -90,14 +94,25 @@ impl Hop {
 
     /// Sets `Forwarded` (RFC 7239), or adds our element to the list of a trusted proxy. `host` is
     /// as [`super::host::requested`] has read it, with the port where it is not the default.
-    pub fn add_forwarded(&self, headers: &mut HeaderMap, host: &str) {
-        // RFC 7239 section 4: what is no token is quoted; a port's colon and brackets are none.
-        let quote = if host.contains([':', '[']) { "\"" } else { "" };
-        let element = format!("{};host={quote}{host}{quote}", self.element);
-        if let Ok(element) = HeaderValue::try_from(element) {
-            let list = appended(headers, &FORWARDED, &element);
-            headers.insert(FORWARDED, list.unwrap_or(element));
+    pub fn add_forwarded(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let element = self.element_for(host);
+        let list = appended(headers, &FORWARDED, &element);
+        headers.insert(FORWARDED, list.unwrap_or(element));
+    }
+
+    fn element_for(&self, host: &HeaderValue) -> HeaderValue {
+        let mut last = self.last.borrow_mut();
+        if let Some((_, element)) = last.as_ref().filter(|(known, _)| known == host) {
+            return element.clone();
         }
+        let name = host.to_str().unwrap_or_default();
+        // RFC 7239 section 4: what is no token is quoted; a port's colon and brackets are none.
+        let quote = if name.contains([':', '[']) { "\"" } else { "" };
+        let element = format!("{};host={quote}{name}{quote}", self.element);
+        let element =
+            HeaderValue::try_from(element).unwrap_or(HeaderValue::from_static("for=unknown"));
+        *last = Some((host.clone(), element.clone()));
+        element
     }
 }
 
@@ -172,7 +187,10 @@ mod tests {
         }
         let hop = Hop::new(peer.parse().unwrap(), true);
         hop.add_x_forwarded(&mut headers, &HeaderValue::from_static(host));
-        hop.add_forwarded(&mut headers, host);
+        let host = HeaderValue::from_static(host);
+        // The second time from memory.
+        hop.add_forwarded(&mut HeaderMap::new(), &host);
+        hop.add_forwarded(&mut headers, &host);
         headers
     }
 

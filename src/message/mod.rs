@@ -10,3 +10,4 @@ pub mod host;
 pub mod path;
 pub mod reject;
 pub mod return_to;
+pub mod via;

@@ -129,6 +129,9 @@ pub enum Rejection {
     /// The application took too long.
     #[error("the upstream timed out")]
     UpstreamTimeout,
+    /// The request has been here before.
+    #[error("the request goes round in a circle")]
+    Loop,
     /// The application has all the requests that it may have at once.
     #[error("the upstream is at its limit")]
     UpstreamBusy,
@@ -185,6 +188,7 @@ pub const LABELS: &[&str] = &[
     "upstream_invalid",
     "upstream_timeout",
     "upstream_busy",
+    "loop",
     "internal_error",
     "media_type",
     "body_malformed",
@@ -375,6 +379,12 @@ impl Rejection {
                 "upstream_busy",
                 "The application has too much to do; please try again shortly.",
                 "upstream_busy",
+            ),
+            Self::Loop => (
+                S::LOOP_DETECTED,
+                "loop_detected",
+                "The application leads back to the gateway.",
+                "loop",
             ),
             Self::Internal(_) => (
                 S::INTERNAL_SERVER_ERROR,

@@ -39,7 +39,8 @@ fn after(rejection: &Rejection) -> Option<Rejection> {
         R::UpstreamUnavailable(_) => R::UpstreamInvalid("no colon".into()),
         R::UpstreamInvalid(_) => R::UpstreamTimeout,
         R::UpstreamTimeout => R::UpstreamBusy,
-        R::UpstreamBusy => R::Internal("disk full".into()),
+        R::UpstreamBusy => R::Loop,
+        R::Loop => R::Internal("disk full".into()),
         R::Internal(_) => return None,
     })
 }

@@ -3,7 +3,9 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::harness::{ACCESS, Gate, HOST, PATIENCE, Process, REFRESH, ROUTES, Upstream, response};
+use crate::harness::{
+    ACCESS, Client, Gate, HOST, PATIENCE, Process, REFRESH, ROUTES, Upstream, response,
+};
 
 fn application() -> Upstream {
     Upstream::answering(|request| response("200 OK", &[], &request.line()))
@@ -150,4 +152,139 @@ fn cookies_are_not_deleted_by_an_answer_that_comes_too_late() {
         asked.join().unwrap()
     });
     assert_eq!((answer.status, answer.field("set-cookie").len()), (200, 0), "{answer:#?}");
+}
+
+#[test]
+fn the_application_is_told_where_a_request_came_from_in_both_vocabularies() {
+    let upstream = application();
+    let gate = open_gate(&upstream, "");
+    for h2 in [false, true] {
+        let client = gate.client();
+        let mut client = if h2 { client.over_h2() } else { client };
+        for _ in 0..2 {
+            client.ask("GET", "/a").field("Forwarded", "for=6.6.6.6").send();
+            let received = upstream.requests().pop().unwrap();
+            let told = "for=127.0.0.1;proto=https;host=\"localhost:8443\"";
+            assert_eq!(received.field("forwarded"), [told]);
+            assert_eq!(received.field("x-forwarded-for"), ["127.0.0.1"]);
+            let via = received.field("via").join(", ");
+            let version = if h2 { "2 sallyport-" } else { "1.1 sallyport-" };
+            assert!(via.starts_with(version), "{via}");
+        }
+    }
+}
+
+#[test]
+fn a_request_that_comes_back_is_a_508_and_one_through_another_gateway_is_not() {
+    let upstream = application();
+    let inner = open_gate(&upstream, "");
+    // The application passes everything on to where it came from.
+    let circle = std::sync::Arc::new(std::sync::OnceLock::new());
+    let seen = std::sync::Arc::clone(&circle);
+    let echo = Upstream::answering(move |request| {
+        let client: &std::sync::Mutex<Client> = seen.get().unwrap();
+        let mut client = client.lock().unwrap();
+        let via = request.field("via").join(", ");
+        let answer = client.ask("GET", "/again").field("Via", via).send();
+        response(&format!("{} Whatever", answer.status), &[], &answer.text())
+    });
+    let gate = open_gate(&echo, "");
+    assert!(circle.set(std::sync::Mutex::new(gate.client())).is_ok());
+    let answer = gate.client().get("/once");
+    assert_eq!(answer.verdict(), (508, "loop_detected".to_owned()));
+    assert_eq!(echo.requests().len(), 1, "it was found out at the first return");
+    let answer = inner.client().ask("GET", "/a").field("Via", "1.1 sallyport-other").send();
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn max_forwards_counts_down_for_options_and_is_nobodys_business_otherwise() {
+    let upstream = application();
+    let gate = open_gate(&upstream, "");
+    let mut client = gate.client();
+    let mut ask = |method: &str, left: &str| {
+        let answer = client.ask(method, "/a").field("Max-Forwards", left).send();
+        let received = upstream.requests().pop();
+        (answer.status, received.map(|request| request.field("max-forwards").join(",")))
+    };
+    assert_eq!(ask("OPTIONS", "0"), (204, None), "it ends here");
+    assert_eq!(ask("OPTIONS", "3"), (200, Some("2".to_owned())));
+    assert_eq!(ask("GET", "0"), (200, Some("0".to_owned())));
+    assert_eq!(ask("OPTIONS", "x"), (200, Some("x".to_owned())));
+}
+
+#[test]
+fn a_route_can_take_its_prefix_off_the_path_and_put_another_before_it() {
+    let upstream = application();
+    let url = upstream.url();
+    let gate = Gate::start(&format!(
+        "[[upstream]]\nname = \"app\"\nservers = [\"{url}\"]\n\
+         [[route]]\npath = \"/app/**\"\naccess = \"public\"\nstrip_prefix = \"/app\"\n\
+         [[route]]\npath = \"/old/**\"\naccess = \"public\"\nstrip_prefix = \"/old\"\n\
+         add_prefix = \"/v2/new\"\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n"
+    ));
+    let mut client = gate.client();
+    for (path, line, prefix) in [
+        ("/app", "/", "/app"),
+        ("/app/", "/", "/app"),
+        ("/app/x/y?z=/app/1", "/x/y?z=/app/1", "/app"),
+        ("/app/app/x", "/app/x", "/app"),
+        ("/%61pp/../app//x", "/x", "/app"),
+        ("/old/a", "/v2/new/a", "/old"),
+        ("/old", "/v2/new/", "/old"),
+        ("/apple", "/apple", ""),
+    ] {
+        let answer = client.ask("GET", path).field("X-Forwarded-Prefix", "/evil").send();
+        assert_eq!(answer.text(), format!("GET {line} HTTP/1.1"), "{path}");
+        let received = upstream.requests().pop().unwrap();
+        assert_eq!(received.field("x-forwarded-prefix").join(","), prefix, "{path}");
+    }
+    assert_eq!(client.get("/app/..%2fx").status, 400);
+}
+
+/// Writes `header` before TLS begins, and asks who the application thinks has called.
+fn introduced(gate: &Gate, header: &[u8]) -> Option<String> {
+    let mut wire = gate.client().wire_after(header).ok()?;
+    wire.send(format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n"))
+        .ok()?;
+    wire.answer("GET").ok()?.map(|answer| answer.text())
+}
+
+#[test]
+fn a_load_balancer_says_by_the_proxy_protocol_who_calls_and_nobody_else_can() {
+    let upstream = Upstream::answering(|request| {
+        response("200 OK", &[], &request.field("x-forwarded-for").join("|"))
+    });
+    let gate = |peers: &str| {
+        Gate::start(&format!(
+            "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ncores = 1\n\
+             public_url = \"https://localhost:8443\"\ndrain_timeout = \"0s\"\n\
+             proxy_protocol = [{peers}]\n[limits]\nconnections_per_network = 2\n\
+             [[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n\
+             [[route]]\npath = \"/**\"\naccess = \"public\"\n",
+            upstream.url()
+        ))
+    };
+    let line = b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 443\r\n";
+    let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    binary.extend([198, 51, 100, 7, 10, 0, 0, 1, 0, 1, 1, 0xbb]);
+    let trusting = gate("\"127.0.0.0/8\"");
+    assert_eq!(introduced(&trusting, line).as_deref(), Some("192.0.2.1"));
+    assert_eq!(introduced(&trusting, &binary).as_deref(), Some("198.51.100.7"));
+    let unknown = introduced(&trusting, b"PROXY UNKNOWN\r\n");
+    assert_eq!(unknown.as_deref(), Some("127.0.0.1"), "it speaks for itself");
+    assert_eq!(introduced(&trusting, b""), None, "from this peer it must come");
+    assert_eq!(introduced(&trusting, b"PROXY nonsense, and more of it\r\n"), None);
+    assert_eq!(introduced(&gate("\"10.0.0.0/8\""), line), None, "from others it is no TLS");
+    // The limit per network is the clients', not the balancer's.
+    let of = |last: u8| format!("PROXY TCP4 203.0.113.{last} 10.0.0.1 1 443\r\n");
+    let held: Vec<_> =
+        (0..6).map(|number| trusting.client().wire_after(of(number).as_bytes()).unwrap()).collect();
+    assert!(introduced(&trusting, of(0).as_bytes()).is_some(), "the second of this client");
+    let mut second = trusting.client().wire_after(of(1).as_bytes()).unwrap();
+    second.send(format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
+    assert_eq!(second.answer("GET").unwrap().unwrap().text(), "203.0.113.1");
+    assert_eq!(introduced(&trusting, of(1).as_bytes()), None, "the third");
+    drop((held, second));
 }

@@ -33,7 +33,8 @@ pub(super) fn listen(
         found.warn("listen.admin", "everyone in reach can read the metrics", Some(hint));
     }
     let public_url = public_url(file, https, dev_http, own_certificate, found);
-    let trusted_proxies = trusted_proxies(&file.trusted_proxies, found);
+    let trusted_proxies = networks("listen.trusted_proxies", &file.trusted_proxies, found);
+    let proxy_protocol = networks("listen.proxy_protocol", &file.proxy_protocol, found);
     let cores = match file.cores {
         Some(cores) => usize::try_from(cores).ok().and_then(NonZeroUsize::new)?,
         None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -50,6 +51,7 @@ pub(super) fn listen(
         dev_http,
         public_url: public_url?,
         trusted_proxies,
+        proxy_protocol,
         cores,
         drain_timeout: drain_timeout?,
     })
@@ -140,10 +142,11 @@ fn public_url(
     Some(origin)
 }
 
-fn trusted_proxies(file: &[String], found: &mut Findings<'_>) -> Vec<IpNet> {
+/// Networks, or single addresses.
+fn networks(list: &str, file: &[String], found: &mut Findings<'_>) -> Vec<IpNet> {
     let mut nets = Vec::with_capacity(file.len());
     for (index, text) in file.iter().enumerate() {
-        let key = format!("listen.trusted_proxies[{index}]");
+        let key = format!("{list}[{index}]");
         let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match net {
             Ok(net) => {

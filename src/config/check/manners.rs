@@ -9,7 +9,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::headers::{TAKEN, folded};
 use super::{DAY, Findings, SECOND};
 use crate::config::file::{self, TextOrSecret};
-use crate::config::{Access, Changes, Cors, CorsOrigins, Manners, Origin};
+use crate::config::{
+    Access, Changes, Cors, CorsOrigins, Manners, Mapping, Origin, PathPattern, Segment,
+};
 
 /// What of the rest of the file a route's manners depend on.
 pub(super) struct Site<'a> {
@@ -66,7 +68,9 @@ pub(super) fn manners(
         (true, Some(access)) => security(access, site.framed),
         _ => Vec::new(),
     };
+    let mapping = mapping(file, facts.at, found);
     Some(Manners {
+        mapping: mapping?,
         cors: match cors {
             None => None,
             Some(cors) => Some(cors?),
@@ -78,6 +82,38 @@ pub(super) fn manners(
         own_security: !file.security_headers,
         max_auth_age,
     })
+}
+
+/// How the path changes; the inner `None`: it does not.
+fn mapping(file: &file::Route, at: &str, found: &mut Findings<'_>) -> Option<Option<Mapping>> {
+    let before = found.problems.len();
+    let mut prefix = |name: &str, text: &Option<String>| {
+        let Some(text) = text else { return String::new() };
+        let key = format!("{at}.{name}");
+        let Some(pattern) = found.path_pattern(&key, text) else { return String::new() };
+        let named = |one: &Segment| matches!(one, Segment::Literal(name) if !name.is_empty());
+        if !pattern.segments.iter().all(named) {
+            let hint = "write it as \"/app\", without a slash at its end";
+            found.wrong_but(&key, format!("{text:?} is not a plain path below /"), hint);
+        }
+        pattern.to_string()
+    };
+    let strip = prefix("strip_prefix", &file.strip_prefix);
+    let add = prefix("add_prefix", &file.add_prefix);
+    if found.problems.len() > before {
+        return None;
+    }
+    // What is wrong with the path itself is told by its own check.
+    let path = PathPattern::parse(&file.path).ok();
+    if let (false, Some(path), Ok(above)) = (strip.is_empty(), path, PathPattern::parse(&strip))
+        && !path.is_below(&above)
+    {
+        let text = format!("the route's path does not lie below {strip:?}");
+        found.wrong(&format!("{at}.strip_prefix"), text);
+        return None;
+    }
+    let none = strip.is_empty() && add.is_empty();
+    Some((!none).then_some(Mapping { strip, add }))
 }
 
 /// What an answer gets that says nothing of it. Each keeps what a browser does anyway when it is

@@ -189,6 +189,11 @@ pub(in crate::config) struct Route {
     /// The oldest login that suffices, `"1s"` to `"400d"`: with an older one a person is asked to
     /// log in again, and a program gets 401 `insufficient_user_authentication`. Default: any age.
     pub max_auth_age: Option<Period>,
+    /// Taken off the front of the path before the application sees it: with `"/app"`, `/app/x` is
+    /// `/x` there, and `X-Forwarded-Prefix: /app` says so. The route's path must lie below it.
+    pub strip_prefix: Option<String>,
+    /// Put before the path, after `strip_prefix`: with `"/v2"`, `/x` is `/v2/x` there.
+    pub add_prefix: Option<String>,
     /// Which foreign pages may read the answers, refusals among them. Replaces what the application
     /// says of it. Default: that is between the page and the application.
     pub cors: Option<Cors>,

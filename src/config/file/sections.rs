@@ -30,6 +30,9 @@ pub(in crate::config) struct Listen {
     /// Networks (`"10.0.0.0/8"`) or addresses of proxies before us, whose `Forwarded` and
     /// `X-Forwarded-*` are believed. Default: nobody's are.
     pub trusted_proxies: Vec<String>,
+    /// Networks or addresses of load balancers that begin each connection with a PROXY header (v1
+    /// or v2), which says who the client is. From them it must come; from others it is an error.
+    pub proxy_protocol: Vec<String>,
     /// Runtimes that serve requests, 1 to 1024. Default: one per core of the machine.
     #[schemars(range(min = 1, max = 1024))]
     pub cores: Option<u32>,
@@ -47,6 +50,7 @@ impl Default for Listen {
             dev_http: None,
             public_url: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             cores: None,
             drain_timeout: Period::new("30s"),
         }

@@ -68,6 +68,11 @@ impl Client {
         Wire::open(self.address, &self.tls(b"http/1.1"))
     }
 
+    /// The same, with bytes of our own before the handshake.
+    pub(crate) fn wire_after(&self, first: &[u8]) -> io::Result<Wire> {
+        Wire::open_after(self.address, &self.tls(b"http/1.1"), first)
+    }
+
     /// A connection on which HTTP/2 was agreed to, to write frames on by hand.
     pub(crate) fn h2_wire(&self) -> Wire {
         Wire::open(self.address, &self.tls(b"h2"))

@@ -22,7 +22,17 @@ impl Wire {
 
     /// The same where nobody may be listening any more.
     pub(crate) fn try_open(address: SocketAddr, tls: &Arc<ClientConfig>) -> io::Result<Self> {
-        let socket = TcpStream::connect(address)?;
+        Self::open_after(address, tls, b"")
+    }
+
+    /// The same, with bytes of our own before the handshake, which is then waited for.
+    pub(crate) fn open_after(
+        address: SocketAddr,
+        tls: &Arc<ClientConfig>,
+        first: &[u8],
+    ) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.write_all(first)?;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
