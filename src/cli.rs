@@ -2,6 +2,10 @@
 //! wrong goes to standard error, with an exit code that scripts can tell apart.
 
 mod audit;
+mod import;
+mod init;
+mod keys;
+mod manual;
 mod output;
 mod run;
 mod sessions;
@@ -43,6 +47,8 @@ enum Command {
     Run,
     /// Reads the config and says everything that is wrong with it, without starting anything.
     Check,
+    /// Writes a first config: asks, or takes what the flags say.
+    Init(init::InitArguments),
     /// Accounts.
     #[command(subcommand)]
     User(users::UserCommand),
@@ -52,6 +58,19 @@ enum Command {
     /// What happened to accounts, sessions, apps, links and keys.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Signing keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Prints a script that completes these commands in a shell.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages of all commands.
+    Man {
+        /// The folder to write them to, such as /usr/local/share/man/man1. It must exist.
+        folder: PathBuf,
+    },
 }
 
 /// How results are shown.
@@ -86,6 +105,9 @@ enum Failure {
     /// The operator's list of passwords is of no use: 78.
     #[error(transparent)]
     Blocklist(#[from] BlocklistError),
+    /// A file of accounts with lines that cannot be taken: 65.
+    #[error("{0}")]
+    Import(import::Problems),
     /// 70, `EX_SOFTWARE`.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -110,7 +132,7 @@ impl Failure {
             Self::Start(gateway::StartError::Tls(_) | gateway::StartError::Log(_)) => 78,
             Self::Start(_) | Self::Store(StoreError::Unavailable(_)) | Self::NotNoted(_) => 69,
             Self::Store(_) | Self::NotFound(_) => 1,
-            Self::Name(_) | Self::Password(_) => 65,
+            Self::Name(_) | Self::Password(_) | Self::Import(_) => 65,
             Self::Hash(_) | Self::NoRandomness(_) => 70,
             Self::Io { .. } => 74,
             Self::Usage(_) => 64,
@@ -138,6 +160,10 @@ fn obey(arguments: Arguments) -> Result<(), Failure> {
         Command::User(command) => Desk::open(&path)?.users(command),
         Command::Session(command) => Desk::open(&path)?.sessions(command),
         Command::Audit(command) => Desk::open(&path)?.audit(command),
+        Command::Keys(command) => Desk::open(&path)?.keys(command),
+        Command::Init(arguments) => init::init(&path, arguments),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::man(&folder),
     }
 }
 

@@ -20,6 +20,11 @@ pub(super) fn note(line: impl Display) {
     eprintln!("{line}");
 }
 
+/// A question, to be answered on the same line.
+pub(super) fn ask(question: impl Display) {
+    eprint!("{question}");
+}
+
 /// A whole value for programs.
 pub(super) fn json(value: &Value) {
     println!("{value:#}");

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use zeroize::Zeroize;
 
+use super::import::Source;
 use super::{Desk, Failure, Shown, output};
 use crate::id::UserId;
 use crate::secret::{PasswordHash, Secret};
@@ -51,6 +52,11 @@ pub(super) enum UserCommand {
         name: String,
         #[command(flatten)]
         shown: Shown,
+    },
+    /// Takes over accounts with their password hashes (bcrypt, Argon2) from a file: all or none.
+    Import {
+        #[command(flatten)]
+        source: Source,
     },
     /// Sets a new password and ends the account's sessions.
     Password {
@@ -102,10 +108,10 @@ pub(super) struct PasswordSource {
 pub(super) struct Rights {
     /// A role. May come several times.
     #[arg(long = "role", value_name = "ROLE")]
-    roles: Vec<String>,
+    pub(super) roles: Vec<String>,
     /// A permission. May come several times.
     #[arg(long = "permission", value_name = "PERMISSION")]
-    permissions: Vec<String>,
+    pub(super) permissions: Vec<String>,
 }
 
 impl Desk {
@@ -115,6 +121,7 @@ impl Desk {
                 let new = New { name, roles, permissions, display_name, email };
                 self.add(new, password)
             }
+            UserCommand::Import { source } => self.import(&source),
             UserCommand::List { shown } => self.list(shown),
             UserCommand::Show { name, shown } => {
                 self.show(&self.user(&name)?, shown);
@@ -318,7 +325,7 @@ fn from_prompt() -> Result<Secret<String>, Failure> {
 }
 
 /// Roles and permissions travel in header fields joined by commas, so they hold none.
-fn checked(rights: Rights) -> Result<Rights, Failure> {
+pub(super) fn checked(rights: Rights) -> Result<Rights, Failure> {
     let fine = |c: char| c.is_ascii_graphic() && c != ',';
     for right in rights.roles.iter().chain(&rights.permissions) {
         if right.is_empty() || right.len() > 64 || !right.chars().all(fine) {
@@ -333,7 +340,7 @@ fn checked(rights: Rights) -> Result<Rights, Failure> {
 
 /// A token carries all of an account's rights. One that is too large could not be signed, and its
 /// user could not log in any more.
-fn fit_a_token(roles: &[String], permissions: &[String]) -> Result<(), Failure> {
+pub(super) fn fit_a_token(roles: &[String], permissions: &[String]) -> Result<(), Failure> {
     // As JSON stands in a token: two quotes and a comma each.
     let bytes: usize = roles.iter().chain(permissions).map(|right| right.len() + 3).sum();
     if bytes > RIGHTS_BYTES_MAX {
@@ -345,7 +352,7 @@ fn fit_a_token(roles: &[String], permissions: &[String]) -> Result<(), Failure> 
     Ok(())
 }
 
-fn sorted(mut list: Vec<String>) -> Vec<String> {
+pub(super) fn sorted(mut list: Vec<String>) -> Vec<String> {
     list.sort();
     list.dedup();
     list

@@ -10,12 +10,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::audit::{self, Auditor};
 use super::cause;
+use super::foreign;
 use super::keys::{self, Keys};
 use super::limits::Limits;
+use super::password::Hashers;
 use super::stats::Stats;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::config;
 use crate::id::SessionId;
+use crate::store::import::PREFIXES_MAX;
 use crate::store::{Store, StoreError};
 use crate::token::RevokedSet;
 
@@ -39,10 +42,11 @@ impl Pulse {
     }
 }
 
-/// Follows what other processes and replicas revoke, from the sequence `last` on, for ever.
+/// Follows which keys other processes and replicas make, and what they revoke, from the sequence `last` on, for ever.
 pub(super) async fn follow(
     store: Arc<dyn Store>,
     revoked: Arc<RevokedSet>,
+    keys: Arc<Keys>,
     pulse: Arc<Pulse>,
     clock: Clock,
     mut last: i64,
@@ -52,7 +56,13 @@ pub(super) async fn follow(
         // Everything from time to time: a store that was restored counts from lower numbers on.
         let after = if round % ROUNDS_PER_FULL_READ == 0 { 0 } else { last - OVERLAP };
         let read = match store.changed(LOOK_EVERY).await {
-            Ok(()) => read_revocations(&*store, &revoked, &pulse, after, clock.now()).await,
+            Ok(()) => {
+                // The few rows of the ring cost less than to ask whether it was they that changed.
+                if let Err(error) = keys.reload().await {
+                    tracing::debug!(error = %cause(&error), "the signing keys could not be read");
+                }
+                read_revocations(&*store, &revoked, &pulse, after, clock.now()).await
+            }
             Err(error) => Err(error),
         };
         match read {
@@ -157,6 +167,30 @@ pub(super) async fn sweep(
     }
 }
 
+/// Looks for which kinds of password hashes there are besides our own: accounts from elsewhere
+/// keep theirs until their next login.
+pub(super) async fn learn_kinds(store: &dyn Store, hashers: &Hashers) -> Result<(), StoreError> {
+    let mut prefixes = vec![hashers.own_prefix().to_owned()];
+    let mut others = Vec::new();
+    while prefixes.len() <= PREFIXES_MAX {
+        let Some(other) = store.password_unlike(&prefixes).await? else { break };
+        prefixes.push(foreign::prefix(&other).to_owned());
+        others.push(other);
+    }
+    hashers.know(&others);
+    Ok(())
+}
+
+/// The same again and again, for ever.
+pub(super) async fn follow_kinds(store: Arc<dyn Store>, hashers: Arc<Hashers>) {
+    loop {
+        sleep(LEARN_EVERY).await;
+        if let Err(error) = learn_kinds(&*store, &hashers).await {
+            tracing::debug!(error = %cause(&error), "the kinds of hashes could not be looked at");
+        }
+    }
+}
+
 /// Forgets audit events in time, for ever.
 pub(super) async fn sweep_audit(store: Arc<dyn Store>, settings: config::Audit, clock: Clock) {
     let mut ticks = interval(SWEEP_EVERY);
@@ -188,6 +222,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Sequence numbers read again each time, since they become visible out of order.
 const OVERLAP: i64 = 512;
+
+/// How often it is looked which kinds of password hashes there are: it reads all accounts.
+const LEARN_EVERY: Duration = Duration::from_secs(300);
 
 /// About a minute's worth of looks.
 const ROUNDS_PER_FULL_READ: u32 = 120;

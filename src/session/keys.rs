@@ -173,7 +173,12 @@ async fn stored(
     Ok((rows.into_iter().map(master).collect(), made))
 }
 
-fn make(now: Timestamp, active_from: Timestamp) -> Result<KeyRow, NoRandomness> {
+/// A key made at `now`, which signs from `active_from` on. It must be in the store that much sooner
+/// that every replica has read it by then.
+///
+/// # Errors
+/// No key could be drawn.
+pub fn make(now: Timestamp, active_from: Timestamp) -> Result<KeyRow, NoRandomness> {
     Ok(KeyRow {
         id: KeyId::generate()?,
         secret: Secret::new(secret::random::<32>()?.to_vec()),

@@ -327,9 +327,9 @@ impl Sessions {
         }
         match self.hashers.verify(secret.clone(), hash).await {
             Ok(right) => Ok(right),
-            Err(HashError::Unreadable(error)) => {
+            Err(error @ (HashError::Unreadable(_) | HashError::Foreign(_))) => {
                 // To the client it is a wrong password: the account must not stand out.
-                tracing::error!(%error, "a stored password hash cannot be read");
+                tracing::error!(error = %cause(&error), "a password could not be compared");
                 Ok(false)
             }
             Err(error) => Err(error.into()),

@@ -9,6 +9,7 @@ mod background;
 mod blocklist;
 mod fitness;
 mod flight;
+mod foreign;
 mod keys;
 mod limits;
 mod login;
@@ -36,6 +37,8 @@ use tokio::task::AbortHandle;
 pub use audit::Auditor;
 pub use blocklist::BlocklistError;
 pub use fitness::{Fitness, Unfit};
+pub use foreign::{ForeignError, take_over};
+pub use keys::make as new_key;
 pub use limits::Allowance;
 pub use login::{Attempt, Begun, Factor, LoginError, LoginStep};
 pub use name::{BadName, MAX_NAME_BYTES, login_key};
@@ -153,7 +156,7 @@ pub struct Sessions {
     keys: Arc<Keys>,
     revoked: Arc<RevokedSet>,
     limits: Arc<Limits>,
-    hashers: Hashers,
+    hashers: Arc<Hashers>,
     fitness: Fitness,
     flights: Flights<Result<Refreshed, RefreshError>>,
     sights: mpsc::Sender<(SessionId, u64)>,
@@ -204,11 +207,18 @@ impl Sessions {
         let limits = Arc::new(Limits::new(&settings.attempts, &clock));
         let stats = Arc::<Stats>::default();
         let (sights, seen) = mpsc::channel(background::SIGHTS_MAX);
-        let hashers = hashers.await.map_err(|_| StartError::Stopped)??;
+        let hashers = Arc::new(hashers.await.map_err(|_| StartError::Stopped)??);
+        background::learn_kinds(&*store, &hashers).await?;
         let fitness = fitness.await.map_err(|_| StartError::Stopped)??;
 
-        let follow =
-            background::follow(store.clone(), revoked.clone(), pulse.clone(), clock.clone(), last);
+        let follow = background::follow(
+            store.clone(),
+            revoked.clone(),
+            keys.clone(),
+            pulse.clone(),
+            clock.clone(),
+            last,
+        );
         let sweep =
             background::sweep(store.clone(), revoked.clone(), limits.clone(), clock.clone());
         let rotate = background::rotate_keys(keys.clone(), audit.clone(), clock.clone());
@@ -220,6 +230,7 @@ impl Sessions {
             room.spawn(sweep).abort_handle(),
             room.spawn(rotate).abort_handle(),
             room.spawn(forget).abort_handle(),
+            room.spawn(background::follow_kinds(store.clone(), hashers.clone())).abort_handle(),
         ];
         Ok(Arc::new(Self {
             rules: refresh::Rules::from(&settings.session),

@@ -10,6 +10,7 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::oneshot;
 
+use super::foreign::{self, Bcrypt, ForeignError};
 use super::opaque::prepared;
 use crate::config;
 use crate::secret::{self, NoRandomness, PasswordHash, Secret};
@@ -26,6 +27,9 @@ pub enum HashError {
     /// The stored hash is not an Argon2 PHC string: damaged, or from elsewhere.
     #[error("a stored password hash cannot be read: {0}")]
     Unreadable(#[source] argon2::password_hash::Error),
+    /// The stored hash is of a kind from elsewhere, and not one that could be taken over.
+    #[error("a stored password hash cannot be read: {0}")]
+    Foreign(#[from] ForeignError),
     /// Argon2 refused or could not get its memory.
     #[error("the password could not be hashed: {0}")]
     Failed(#[source] argon2::password_hash::Error),
@@ -85,9 +89,26 @@ impl Recipe {
     /// # Errors
     /// `Unreadable` or `Failed`.
     pub fn verify(&self, secret: &Secret<String>, hash: &PasswordHash) -> Result<bool, HashError> {
+        if hash.expose().starts_with("$2") {
+            return Ok(Bcrypt::read(hash.expose())?.is_of(secret));
+        }
         let hash = phc::PasswordHash::new(hash.expose())
             .map_err(|error| HashError::Unreadable(error.into()))?;
-        match self.argon2().verify_password(prepared(secret).expose().as_bytes(), &hash) {
+        let prepared = prepared(secret);
+        if self.compare(&prepared, &hash)? {
+            return Ok(true);
+        }
+        // Elsewhere a password may have been hashed as it was typed. Whether this is asked depends
+        // on what was typed, and not on the account.
+        Ok(prepared != *secret && self.compare(secret, &hash)?)
+    }
+
+    fn compare(
+        &self,
+        secret: &Secret<String>,
+        hash: &phc::PasswordHash,
+    ) -> Result<bool, HashError> {
+        match self.argon2().verify_password(secret.expose().as_bytes(), hash) {
             Ok(()) => Ok(true),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => Err(HashError::Unreadable(error)),
@@ -121,6 +142,8 @@ pub struct Hashers {
     /// A hash that no secret is known for: unknown names are verified against it, so that they
     /// cost what known ones do.
     nobody: PasswordHash,
+    /// A hash of each other kind that accounts from elsewhere have.
+    foreign: Mutex<Arc<[PasswordHash]>>,
     wait: Duration,
 }
 
@@ -138,7 +161,8 @@ impl Hashers {
             arrived: Condvar::new(),
             most: config.queue.max(1),
         });
-        let hashers = Self { queue, recipe, nobody, wait: config.wait };
+        let foreign = Mutex::new(Arc::from([]));
+        let hashers = Self { queue, recipe, nobody, foreign, wait: config.wait };
         for number in 0..config.threads.get() {
             let queue = hashers.queue.clone();
             std::thread::Builder::new()
@@ -157,6 +181,31 @@ impl Hashers {
         &self.recipe
     }
 
+    /// What all hashes begin with that are made now.
+    pub(super) fn own_prefix(&self) -> &str {
+        foreign::prefix(&self.nobody)
+    }
+
+    /// Says of which other kinds there are hashes. While there are, every guess pays for one of
+    /// each kind, so that its time does not tell which of them the account has, or whether there
+    /// is such an account.
+    pub(super) fn know(&self, others: &[PasswordHash]) {
+        *self.foreign.lock().unwrap_or_else(PoisonError::into_inner) = others.into();
+    }
+
+    /// The hashes that a guess at an account is compared with: first its own, whose result counts,
+    /// if there is one, then one of each other kind that there is.
+    fn compared(&self, hash: Option<PasswordHash>) -> Vec<PasswordHash> {
+        let foreign = Arc::clone(&self.foreign.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all = vec![hash.unwrap_or_else(|| self.nobody.clone())];
+        for other in std::iter::once(&self.nobody).chain(foreign.iter()) {
+            if !all.iter().any(|one| foreign::kind(one) == foreign::kind(other)) {
+                all.push(other.clone());
+            }
+        }
+        all
+    }
+
     /// Verifies `secret` against `hash`, or, for the same price and never rightly, against nobody's.
     ///
     /// # Errors
@@ -168,9 +217,20 @@ impl Hashers {
     ) -> Result<bool, HashError> {
         let recipe = self.recipe.clone();
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobody.clone());
-        let right = self.run(move || recipe.verify(&secret, &hash)).await?;
-        Ok(right && known)
+        let compared = self.compared(hash);
+        let work = move || {
+            let (own, others) = compared.split_first().ok_or(HashError::Stopped)?;
+            let right = recipe.verify(&secret, own);
+            // Who is let in is told so: only a refusal must not tell more.
+            if !(known && matches!(right, Ok(true))) {
+                for other in others {
+                    // Paid for, and of no consequence.
+                    recipe.verify(&secret, other).ok();
+                }
+            }
+            right
+        };
+        Ok(self.run(work).await? && known)
     }
 
     /// Hashes `secret` with today's parameters.

@@ -2,6 +2,7 @@
 //! between two halves of one; `contract` holds every backend to the same behaviour.
 
 pub mod audit;
+pub mod import;
 pub mod links;
 pub mod postgres;
 pub mod rows;
@@ -23,6 +24,7 @@ use crate::clock::Timestamp;
 use crate::config::StoreUrl;
 use crate::id::{SessionId, TokenId, UserId};
 use audit::Audit;
+use import::Import;
 use links::Links;
 use rows::{EndReason, KeyRow, RefreshRecord, Revocation, Session, User, UserChange};
 
@@ -102,7 +104,7 @@ pub struct Step {
 /// Users, sessions, revocations and keys. Each act is atomic and, once it has returned `Ok`,
 /// durable: a kill at any moment does not lose it.
 #[async_trait]
-pub trait Store: Links + Audit + Send + Sync + 'static {
+pub trait Store: Links + Audit + Import + Send + Sync + 'static {
     // Accounts.
 
     /// Adds an account. `NameTaken` if its `login_key` exists.

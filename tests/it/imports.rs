@@ -36,6 +36,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config/file.rs", "config/file/"]),
     ("governor", &["session/"]),
     ("argon2", &["session/"]),
+    ("bcrypt", &["session/"]),
     ("hyper::client", &["upstream/"]),
     // The demonstration application and the admin door are servers of their own.
     ("hyper::server", &["listen/", "upstream/demo.rs", "gateway/admin.rs"]),

@@ -1,10 +1,15 @@
 //! The operator's hands: what the command line does, and what it leaves behind.
 
+use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sallyport::clock::Stopwatch;
 use serde_json::Value;
 
-use crate::harness::{PASSWORD, Process, add_user, sallyport};
+use crate::harness::{ACCESS, PASSWORD, PATIENCE, Process, add_user, sallyport};
 
 fn configure(folder: &Path) {
     let app = "[[upstream]]\nname = \"app\"\nservers = [\"demo\"]\n[[route]]\npath = \"/**\"\n";
@@ -69,4 +74,162 @@ fn the_audit_log_holds_what_gateway_and_command_line_did() {
     }
     let wrong = sallyport(folder, &["audit", "list", "--since", "yesterday"], "");
     assert_eq!(wrong.status.code(), Some(64));
+}
+
+const BCRYPT: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+/// What a command that must fail says, and its exit code.
+fn fails(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = sallyport(folder, arguments, "");
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn accounts_from_elsewhere_log_in_with_their_old_passwords_and_get_hashes_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    configure(folder);
+    let file = folder.join("users");
+    let name = file.to_str().unwrap();
+    fs::write(&file, format!("ada:{BCRYPT}\nbob:{BCRYPT}\n")).unwrap();
+    says(folder, &["user", "import", "--htpasswd", name], "");
+    let table = folder.join("users.csv");
+    fs::write(&table, format!("name,password_hash,roles\ncy,{BCRYPT},editor\n")).unwrap();
+    says(folder, &["user", "import", "--csv", table.to_str().unwrap()], "");
+    let shown: Value =
+        serde_json::from_str(&says(folder, &["user", "show", "cy", "--json"], "")).unwrap();
+    assert_eq!(shown["roles"], serde_json::json!(["editor"]));
+
+    let gate = Process::start(folder);
+    for name in ["ada", "cy"] {
+        assert_eq!(gate.client().log_in(name, "U*V", true).status, 401);
+        assert_eq!(gate.client().log_in(name, "U*U", true).status, 200);
+    }
+    assert_eq!(gate.client().log_in("nobody", "U*U", true).status, 401);
+    // The new hash is made behind the answer: a second login waits in the same queue.
+    let hashes = || {
+        let bytes = fs::read(folder.join("data/sallyport.db")).unwrap();
+        let log = fs::read(folder.join("data/sallyport.db-wal")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&[bytes, log].concat()).into_owned();
+        text.matches("$argon2id$").count()
+    };
+    let waited = Stopwatch::start();
+    while hashes() < 2 {
+        assert!(waited.elapsed() < PATIENCE, "the hashes are not made anew");
+        std::thread::yield_now();
+    }
+    assert_eq!(gate.client().log_in("ada", "U*U", true).status, 200);
+    let events = audit(folder, &["--kind", "users_imported"]);
+    let told: Vec<_> = events.iter().map(|event| event["subject"].as_str().unwrap()).collect();
+    assert_eq!(told, ["2 accounts", "1 accounts"]);
+}
+
+#[test]
+fn an_import_with_a_bad_line_imports_nothing_and_tells_all_bad_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    configure(folder);
+    add_user(folder, "eve");
+    let file = folder.join("users");
+    let name = file.to_str().unwrap();
+    fs::write(&file, format!("ada:{BCRYPT}\nbob:plain-secret\neve:{BCRYPT}\nAda:{BCRYPT}\n"))
+        .unwrap();
+    let (code, told) = fails(folder, &["user", "import", "--htpasswd", name]);
+    assert_eq!(code, 65, "{told}");
+    for words in ["line 2:", "line 3: there is a user", "line 4:", "line 1 too"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains("plain-secret") && !told.contains("line 1:"), "{told}");
+    let list: Value = serde_json::from_str(&says(folder, &["user", "list", "--json"], "")).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+    fs::write(&file, b"ada:x\n\xff\n").unwrap();
+    assert_eq!(fails(folder, &["user", "import", "--htpasswd", name]).0, 65);
+    assert_eq!(fails(folder, &["user", "import", "--htpasswd", "missing"]).0, 74);
+    assert_eq!(fails(folder, &["user", "import"]).0, 2);
+}
+
+#[test]
+fn init_writes_a_config_that_works_and_replaces_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let flags = ["init", "--upstream", "http://127.0.0.1:3000"];
+    says(folder, &flags, "");
+    let text = fs::read_to_string(folder.join("gateway.toml")).unwrap();
+    assert!(text.lines().count() <= 12, "{text}");
+    says(folder, &["check"], "");
+    let (code, told) = fails(folder, &flags);
+    assert!(code == 64 && told.contains("--force"), "{told}");
+    let other = [&flags[..], &["--force", "--public-url", "http://localhost:9154"]].concat();
+    says(folder, &other, "");
+    assert!(fs::read_to_string(folder.join("gateway.toml")).unwrap().contains("dev_http"));
+    let (code, told) = fails(folder, &["init", "--force"]);
+    assert!(code == 64 && told.contains("--upstream"), "{told}");
+    let (code, told) = fails(folder, &["init", "--force", "--upstream", "ftp://x"]);
+    assert_eq!(code, 78, "{told}");
+    assert!(fs::read_to_string(folder.join("gateway.toml")).unwrap().contains("dev_http"));
+}
+
+#[test]
+fn a_key_made_by_hand_signs_within_seconds_and_logs_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    configure(folder);
+    add_user(folder, "ada");
+    let gate = Process::start(folder);
+    let mut before = gate.client();
+    assert_eq!(before.log_in("ada", PASSWORD, true).status, 200);
+    let keys = || -> Vec<Value> {
+        serde_json::from_str(&says(folder, &["keys", "list", "--json"], "")).unwrap()
+    };
+    let old = keys();
+    assert_eq!((old.len(), &old[0]["status"]), (1, &"signing".into()));
+    says(folder, &["keys", "rotate"], "");
+    let ring = keys();
+    assert_eq!(ring.len(), 2);
+    let new = ring[1]["id"].as_str().unwrap();
+    // The header of a token names the key that signed it.
+    let signed_by_new = || {
+        let mut client = gate.client();
+        assert_eq!(client.log_in("ada", PASSWORD, true).status, 200);
+        let token = client.jar.get(ACCESS).unwrap();
+        let header = token.split('.').next().unwrap();
+        let header = URL_SAFE_NO_PAD.decode(header).unwrap();
+        String::from_utf8(header).unwrap().contains(new)
+    };
+    let waited = Stopwatch::start();
+    while !signed_by_new() {
+        assert!(waited.elapsed() < Duration::from_secs(8), "the new key is not used");
+    }
+    assert_eq!(before.get("/").status, 200, "the old key goes on verifying");
+    assert_eq!(before.post("/auth/refresh").status, 200);
+    let statuses: Vec<_> = keys().iter().map(|key| key["status"].clone()).collect();
+    assert_eq!(statuses, ["verifying", "signing"]);
+    let made = audit(folder, &["--kind", "key_added"]);
+    assert_eq!(
+        (made[1]["actor"].as_str(), made[1]["subject"].as_str()),
+        (Some("operator"), Some(new))
+    );
+    fs::write(folder.join("secret"), "x".repeat(48)).unwrap();
+    let text = fs::read_to_string(folder.join("gateway.toml")).unwrap();
+    fs::write(
+        folder.join("gateway.toml"),
+        format!("{text}[token]\nkeys = {{ file = \"secret\" }}\n"),
+    )
+    .unwrap();
+    assert_eq!(fails(folder, &["keys", "rotate"]).0, 64);
+}
+
+#[test]
+fn shells_and_manuals_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = says(folder, &["completions", shell], "");
+        assert!(script.contains("audit") && script.contains("rotate"), "{shell}");
+    }
+    says(folder, &["man", folder.to_str().unwrap()], "");
+    let page = fs::read_to_string(folder.join("sallyport-user-import.1")).unwrap();
+    assert!(page.contains("htpasswd"), "{page}");
+    assert!(folder.join("sallyport.1").exists());
+    assert_eq!(fails(folder, &["man", "missing/folder"]).0, 74);
 }

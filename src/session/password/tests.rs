@@ -157,3 +157,66 @@ async fn a_job_that_panics_takes_no_thread_with_it() {
     assert!(matches!(hashers.run(work).await, Err(HashError::Stopped)));
     assert!(hashers.hash(secret("correct horse")).await.is_ok());
 }
+
+const BCRYPT: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+#[test]
+fn a_hash_from_elsewhere_is_verified_and_to_be_made_anew() {
+    let recipe = Recipe::new(&config()).unwrap();
+    let bcrypt = PasswordHash::new(BCRYPT.to_owned());
+    assert!(recipe.verify(&secret("U*U"), &bcrypt).unwrap());
+    assert!(!recipe.verify(&secret("U*V"), &bcrypt).unwrap());
+    assert!(!recipe.is_current(&bcrypt));
+    let damaged = PasswordHash::new(BCRYPT[..40].to_owned());
+    assert!(matches!(recipe.verify(&secret("U*U"), &damaged), Err(HashError::Foreign(_))));
+    // Hashed as it was typed: a decomposed letter, which we would compose.
+    let typed = "cafe\u{301}-au-lait";
+    for (algorithm, name) in [(Algorithm::Argon2id, "argon2id"), (Algorithm::Argon2i, "argon2i")] {
+        let argon2 = Argon2::new(algorithm, Version::V0x13, Params::new(64, 2, 1, None).unwrap());
+        let hash: phc::PasswordHash =
+            argon2.hash_password_with_salt(typed.as_bytes(), b"salt-of-elsewhere").unwrap();
+        let hash = PasswordHash::new(hash.to_string());
+        assert!(hash.expose().starts_with(&format!("${name}$")), "{}", hash.expose());
+        assert!(recipe.verify(&secret(typed), &hash).unwrap(), "{name}");
+        assert!(!recipe.verify(&secret("cafe-au-lait"), &hash).unwrap());
+        assert!(!recipe.is_current(&hash));
+    }
+}
+
+#[test]
+fn while_there_are_foreign_hashes_every_account_and_none_costs_the_same() {
+    let hashers = Hashers::start(&config()).unwrap();
+    let own = hashers.recipe().hash(&secret("correct horse")).unwrap();
+    let bcrypt = PasswordHash::new(BCRYPT.to_owned());
+    let other = Recipe::new(&config::Password { iterations: 3, ..config() }).unwrap();
+    let other = other.hash(&secret("correct horse")).unwrap();
+    let kinds = |hash: Option<&PasswordHash>| {
+        let compared = hashers.compared(hash.cloned());
+        let mut kinds: Vec<_> = compared.iter().map(foreign::kind).collect();
+        kinds.sort();
+        (kinds, compared.into_iter().next().unwrap())
+    };
+    assert_eq!(kinds(None).0.len(), 1);
+    hashers.know(&[bcrypt.clone(), other.clone()]);
+    let (unknown, _) = kinds(None);
+    assert_eq!(unknown.len(), 3, "{unknown:?}");
+    for hash in [&own, &bcrypt, &other] {
+        let (known, first) = kinds(Some(hash));
+        assert_eq!(known, unknown);
+        assert_eq!(&first, hash, "its own decides");
+    }
+    hashers.know(&[]);
+    assert_eq!(kinds(None).0.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_compared_for_its_price_lets_nobody_in() {
+    let hashers = Hashers::start(&config()).unwrap();
+    let bcrypt = PasswordHash::new(BCRYPT.to_owned());
+    let own = hashers.recipe().hash(&secret("correct horse")).unwrap();
+    hashers.know(std::slice::from_ref(&bcrypt));
+    assert!(!hashers.verify(secret("U*U"), None).await.unwrap());
+    assert!(!hashers.verify(secret("U*U"), Some(own.clone())).await.unwrap());
+    assert!(hashers.verify(secret("U*U"), Some(bcrypt)).await.unwrap());
+    assert!(hashers.verify(secret("correct horse"), Some(own)).await.unwrap());
+}

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod durability;
+mod import;
 mod keys;
 mod links;
 mod postgres;
@@ -80,6 +81,10 @@ macro_rules! every_promise {
                 links_that_are_over_are_swept,
                 of_many_setups_at_once_exactly_one_makes_an_account,
                 of_many_uses_of_one_link_exactly_one_is_done,
+            },
+            import::{
+                accounts_are_taken_over_all_or_none,
+                each_kind_of_hash_in_use_is_found,
             },
             audit::{
                 an_event_is_read_back_as_it_was_written,

@@ -2,6 +2,7 @@
 //! stands in one statement, or behind the lock of the user's row.
 
 mod audit;
+mod import;
 mod keys;
 mod links;
 mod listen;

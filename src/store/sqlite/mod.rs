@@ -3,6 +3,7 @@
 
 mod audit;
 mod home;
+mod import;
 mod keys;
 mod links;
 mod open;
