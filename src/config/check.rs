@@ -2,6 +2,7 @@
 //! what cannot become one is noted with its key. Nothing stops at the first problem.
 
 mod access;
+mod attempts;
 mod audit;
 mod cookies;
 mod credentials;
@@ -81,7 +82,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     let cores = listen.as_ref().map(|listen| listen.cores);
     let password = credentials::password(&file.password, &file.login.secret, cores, found);
     let csrf = access::csrf(&file.csrf, found);
-    let attempts = access::attempts(&file.attempts, found);
+    let attempts = attempts::attempts(&file.attempts, found);
     if let (Some(password), Some(attempts)) = (&password, &attempts) {
         secrets::weigh(password, attempts, found);
     }

@@ -3,6 +3,7 @@
 //! what is left without them is deserialised. What the values mean is `check`'s business.
 
 mod accounts;
+mod attempts;
 mod audit;
 mod blank;
 mod guards;
@@ -24,6 +25,7 @@ use serde_json::Value;
 use toml::de::DeTable;
 
 pub(super) use accounts::*;
+pub(super) use attempts::*;
 pub(super) use audit::*;
 pub(super) use guards::*;
 pub(super) use manners::*;

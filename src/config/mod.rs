@@ -1,6 +1,7 @@
 //! The checked settings: what `gateway.toml` means, in types in which the wrong thing cannot be
 //! written.
 
+mod attempts;
 mod check;
 mod error;
 mod file;
@@ -15,7 +16,7 @@ mod routes;
 mod tests;
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+pub use attempts::{Act, Attempts, PerAct, Quota, Quotas};
 pub use error::{ConfigError, Problem};
 pub use filter::{BadFilter, log_filter};
 pub use manners::{Changes, Cors, CorsOrigins, Manners, Mapping};
@@ -185,6 +187,8 @@ pub struct Cookies {
     pub access: String,
     /// The refresh cookie's whole name, prefix included.
     pub refresh: String,
+    /// The device cookie's whole name; `None`: browsers that have logged in before are not known.
+    pub device: Option<String>,
     /// `Path` of the refresh cookie: `/` or the base path.
     pub refresh_path: String,
     /// Shares one login among the hosts below it.
@@ -350,30 +354,6 @@ pub enum CsrfSignal {
         /// Compared byte for byte.
         value: HeaderValue,
     },
-}
-
-/// `[attempts]`: guesses, per kind of key.
-#[derive(Debug, Clone)]
-pub struct Attempts {
-    /// One account from one network (IPv4 /32, IPv6 /64).
-    pub per_account_and_network: Quota,
-    /// One network, whatever the account.
-    pub per_network: Quota,
-    /// One account, wherever from.
-    pub per_account: Quota,
-    /// Whether a success counts too.
-    pub count_successes: bool,
-    /// Keys remembered per limiter; beyond it the oldest full ones go first.
-    pub max_keys: NonZeroUsize,
-}
-
-/// `count` in each `per`, refilled evenly (GCRA).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    /// How many at once.
-    pub count: NonZeroU32,
-    /// In which time that many are given back.
-    pub per: Duration,
 }
 
 /// `[limits]`: what one connection or request may cost.

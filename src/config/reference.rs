@@ -56,6 +56,8 @@ fn keys(schema: &Value, depth: usize, text: &mut String) {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
+    // Tables that several keys of a section have alike are listed with the first.
+    let mut listed: Vec<(&Value, &str)> = Vec::new();
     for (name, key) in properties(schema) {
         let mut branches = Vec::new();
         flatten(key, &mut branches);
@@ -71,8 +73,19 @@ fn keys(schema: &Value, depth: usize, text: &mut String) {
         for branch in branches {
             choices(branch, depth + 1, text);
             // Secrets are the same everywhere, and explained at the top.
-            if !is_secret(branch) {
-                keys(branch.get("items").unwrap_or(branch), depth + 1, text);
+            if is_secret(branch) {
+                continue;
+            }
+            let table = branch.get("items").unwrap_or(branch);
+            let Some(inner) = table.get("properties") else { continue };
+            match listed.iter().find(|(earlier, _)| *earlier == inner) {
+                Some((_, earlier)) => {
+                    let _ = writeln!(text, "{indent}  - the same keys as **`{earlier}`**");
+                }
+                None => {
+                    listed.push((inner, name));
+                    keys(table, depth + 1, text);
+                }
             }
         }
     }
@@ -107,7 +120,8 @@ fn is_secret(branch: &Value) -> bool {
 /// A default that says something: not a table whose keys have defaults of their own.
 fn tells(default: &Value, branches: &[&Value]) -> bool {
     let mut keys = branches.iter().flat_map(|branch| properties(branch));
-    !default.is_object() || keys.all(|(_, key)| key.get("default").is_none())
+    let Some(object) = default.as_object() else { return true };
+    !object.is_empty() && keys.all(|(_, key)| key.get("default").is_none())
 }
 
 fn kind(branches: &[&Value]) -> String {

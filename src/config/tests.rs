@@ -108,9 +108,9 @@ fn what_is_left_out_has_the_designs_defaults() {
     assert_eq!((password.min_length, password.max_length), (15, 1024));
     assert_eq!(password.threads.get(), (config.listen.cores.get() / 2).max(1));
     let quota = |quota: &Quota| (quota.count.get(), quota.per);
-    assert_eq!(quota(&config.attempts.per_account_and_network), (5, minutes(15)));
-    assert_eq!(quota(&config.attempts.per_network), (50, minutes(15)));
-    assert_eq!(quota(&config.attempts.per_account), (100, minutes(15)));
+    assert_eq!(quota(&config.attempts.acts.login.per_account_and_network), (5, minutes(15)));
+    assert_eq!(quota(&config.attempts.acts.login.per_network), (50, minutes(15)));
+    assert_eq!(quota(&config.attempts.acts.login.per_account), (100, minutes(15)));
     assert_eq!(config.csrf.signals.len(), 3);
     assert_eq!(config.csrf.status, http::StatusCode::FORBIDDEN);
     assert!(!config.csrf.unmarked_passes && !config.csrf.header_suffices);

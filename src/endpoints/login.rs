@@ -1,13 +1,13 @@
 //! `<base>/login`: the page, and name and secret -> a session and its cookies.
 
-use http::StatusCode;
 use http::header::USER_AGENT;
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::pages::{self, Message, Page, Reason};
 use super::{Answered, Asked, Endpoints, Refused, query, tell_limit};
 use crate::access::Caller;
-use crate::message::cookies::Found;
+use crate::message::cookies::{self, Found, Life, Which};
 use crate::message::form::BodyError;
 use crate::message::reject::Rejection;
 use crate::message::return_to::ReturnTo;
@@ -99,6 +99,7 @@ impl Endpoints {
                 .unwrap_or_default(),
             remember,
             pending: asked.fields.text("pending")?.map(str::to_owned),
+            device: self.device(asked).map(str::to_owned),
             replaces: self.present_session(asked),
         };
         match self.sessions.log_in(attempt).await {
@@ -122,6 +123,31 @@ impl Endpoints {
         }
     }
 
+    /// What this browser keeps from its last login, if anything that can be read.
+    fn device<'a>(&self, asked: &Asked<'a>) -> Option<&'a str> {
+        let name = self.config.cookies.device.as_deref()?;
+        match cookies::find(&asked.head.headers, name) {
+            Found::One(sealed) => Some(sealed),
+            Found::Absent | Found::Conflict => None,
+        }
+    }
+
+    /// `Set-Cookie` for what the browser is to keep. It outlives the session, "remember me" or not:
+    /// it says nothing and opens nothing, and else whoever never ticks the box could be locked out.
+    fn device_cookie(&self, begun: &Begun) -> Option<HeaderValue> {
+        let settings = &self.config.cookies;
+        settings.device.as_ref()?;
+        let device = begun.device.as_ref()?;
+        let life = Life::For(device.ttl);
+        match cookies::set(settings, Which::Device, &device.value, life) {
+            Ok(cookie) => Some(cookie),
+            Err(error) => {
+                tracing::error!(error = %error, "a cookie could not be made");
+                None
+            }
+        }
+    }
+
     /// The session that this browser is in, which a login takes the place of.
     fn present_session(&self, asked: &Asked<'_>) -> Option<crate::id::SessionId> {
         let of_caller = asked.caller.identity().and_then(|identity| identity.session);
@@ -137,7 +163,8 @@ impl Endpoints {
         begun: &Begun,
         return_to: Option<&ReturnTo>,
     ) -> Result<Answered, Refused> {
-        let cookies = self.pair_cookies(&begun.pair, asked.now);
+        let mut cookies = self.pair_cookies(&begun.pair, asked.now);
+        cookies.extend(self.device_cookie(begun));
         if asked.page {
             let place = return_to.map_or("/", ReturnTo::as_str);
             let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();

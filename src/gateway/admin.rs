@@ -181,6 +181,14 @@ impl Admin {
         samples.extend(self.lines.as_ref().map(|lines| lines.sample()));
         let logins: Vec<_> = sessions.stats().logins().map(outcome).collect();
         let refreshes: Vec<_> = sessions.stats().refreshes().map(outcome).collect();
+        let refused: Vec<_> = sessions.limit_refusals().map(by_limit).collect();
+        samples.extend(refused.iter().map(|(labels, value)| Sample {
+            name: "sallyport_attempts_refused_total",
+            help: "Attempts that a limit did not let be heard, by act and by kind of key.",
+            kind: SampleKind::Counter,
+            labels: labels.as_slice(),
+            value: *value,
+        }));
         let counters = [
             ("sallyport_logins_total", "Logins by outcome.", &logins),
             ("sallyport_refreshes_total", "Refreshes by outcome and cause.", &refreshes),
@@ -209,6 +217,12 @@ impl Admin {
 
 fn outcome((label, value): (&'static str, u64)) -> ([(&'static str, &'static str); 1], u64) {
     ([("outcome", label)], value)
+}
+
+fn by_limit(
+    (act, key, value): (&'static str, &'static str, u64),
+) -> ([(&'static str, &'static str); 2], u64) {
+    ([("act", act), ("key", key)], value)
 }
 
 fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {

@@ -80,7 +80,9 @@ impl Journey {
         fields::strip_hop_by_hop(headers);
         let trusted = forwarded::is_trusted(arrival.peer.ip(), &config.listen.trusted_proxies);
         firewall.strip(headers, trusted);
-        cookies::strip(headers, &[&config.cookies.access, &config.cookies.refresh]);
+        let ours = &config.cookies;
+        let device = ours.device.as_ref().unwrap_or(&ours.access);
+        cookies::strip(headers, &[&ours.access, &ours.refresh, device]);
         if matches!(known.credential, Credential::Valid(_, Source::Bearer)) {
             headers.remove(AUTHORIZATION);
         }

@@ -129,6 +129,8 @@ pub enum Which {
     Access,
     /// Holds the refresh token; sent to `cookies.refresh_path`.
     Refresh,
+    /// Says to which accounts this browser has logged in before; sent with everything.
+    Device,
 }
 
 /// How long a browser keeps a cookie.
@@ -149,6 +151,9 @@ pub enum CookieError {
     /// Name and value exceed [`MAX_PAIR_BYTES`]: browsers would drop it silently.
     #[error("a cookie would exceed what browsers keep")]
     TooLong,
+    /// The config wants no such cookie.
+    #[error("the config has no such cookie")]
+    Off,
 }
 
 /// The `Set-Cookie` field that gives `value` to one of our cookies.
@@ -161,7 +166,7 @@ pub fn set(
     value: &str,
     life: Life,
 ) -> Result<HeaderValue, CookieError> {
-    let (name, path) = place(settings, which);
+    let (name, path) = place(settings, which).ok_or(CookieError::Off)?;
     if cookie_octets(value.as_bytes()).is_none() {
         return Err(CookieError::Value);
     }
@@ -174,7 +179,7 @@ pub fn set(
 
 /// The `Set-Cookie` field that removes one of our cookies, as [`set`] has set it.
 pub fn clear(settings: &Cookies, which: Which) -> Option<HeaderValue> {
-    let (name, path) = place(settings, which);
+    let (name, path) = place(settings, which)?;
     cleared(settings, name, path, settings.domain.as_deref())
 }
 
@@ -209,10 +214,11 @@ pub fn clear_variants(settings: &Cookies, base: &str) -> Vec<HeaderValue> {
     fields
 }
 
-fn place(settings: &Cookies, which: Which) -> (&str, &str) {
+fn place(settings: &Cookies, which: Which) -> Option<(&str, &str)> {
     match which {
-        Which::Access => (&settings.access, "/"),
-        Which::Refresh => (&settings.refresh, &settings.refresh_path),
+        Which::Access => Some((&settings.access, "/")),
+        Which::Refresh => Some((&settings.refresh, &settings.refresh_path)),
+        Which::Device => settings.device.as_deref().map(|name| (name, "/")),
     }
 }
 

@@ -9,6 +9,7 @@ fn settings() -> Cookies {
     Cookies {
         access: ACCESS.to_owned(),
         refresh: REFRESH.to_owned(),
+        device: None,
         refresh_path: "/".to_owned(),
         domain: None,
         same_site: SameSite::Lax,

@@ -1,23 +1,24 @@
-//! How often strangers may guess. GCRA by `governor`, keyed by account and network, over a table of
-//! our own: bounded, and able to give a charge back, since only guesses are to be charged.
+//! How often strangers may guess: which keys an attempt is charged to, and when it is given back.
+//!
+//! This is a local shield: each process has its own. What replicas are to share is asked after it,
+//! in [`Sessions::charge`].
 
+mod gcra;
+
+use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
-use governor::clock::Clock as _;
-use governor::middleware::StateInformationMiddleware;
-use governor::nanos::Nanos;
-use governor::state::StateStore;
-use governor::state::keyed::ShrinkableKeyedStateStore;
-
-use crate::clock::{Clock, Timestamp};
-use crate::config::{Attempts, Quota};
+use super::Sessions;
+use super::device::DeviceId;
+use crate::clock::Clock;
+use crate::config::{Act, Attempts, PerAct, Quotas};
 use crate::network::network;
+use gcra::{Held, Key, Ledger, Limiter, SteadyClock};
 
 /// What a limit says of itself, for the `RateLimit-*` and `Retry-After` fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,122 +33,183 @@ pub struct Allowance {
     pub retry_after: Duration,
 }
 
+/// One attempt at something that could be guessed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guess<'a> {
+    /// At what.
+    pub(super) act: Act,
+    /// Whose: a name in the form in which names are compared, or an app's id. It counts whether it
+    /// exists or not.
+    pub(super) account: &'a str,
+    /// From where.
+    pub(super) client: IpAddr,
+    /// The browser, if it has logged in to this very account before.
+    pub(super) device: Option<DeviceId>,
+}
+
 /// The limits on guesses, all kinds of key together.
 pub(super) struct Limits {
-    logins_of_pair: Limiter,
-    logins_of_network: Limiter,
-    logins_of_account: Limiter,
-    forgeries_of_network: Limiter,
+    acts: PerAct<Gates>,
+    devices: Arc<Limiter>,
+    /// Whoever has logged in often holds many devices: together they are no more than one account
+    /// has for strangers.
+    devices_of_account: Arc<Limiter>,
+    forgeries: Arc<Limiter>,
     hashers: [RandomState; 2],
+    ledger: Arc<Ledger>,
     clock: SteadyClock,
+    forgeries_refused: AtomicU64,
 }
+
+/// The limits of one act.
+struct Gates {
+    pair: Arc<Limiter>,
+    network: Arc<Limiter>,
+    account: Arc<Limiter>,
+    count_successes: bool,
+    /// By pair, network and account.
+    refused: [AtomicU64; GATES.len()],
+}
+
+/// What a refusal was by, as the metrics call it.
+const GATES: [&str; 3] = ["account_and_network", "network", "account"];
 
 impl Limits {
     /// Empty limits after `attempts`, moved by `clock`.
     pub(super) fn new(attempts: &Attempts, clock: &Clock) -> Self {
         let clock = SteadyClock::new(clock.clone());
-        let limiter = |quota| Limiter::new(quota, attempts.max_keys.get(), &clock);
+        let ledger = Ledger::new(attempts.max_keys.get());
+        let limiter = |quota| Limiter::new(quota, &ledger, &clock);
+        let gates = |quotas: &Quotas| Gates {
+            pair: limiter(quotas.per_account_and_network),
+            network: limiter(quotas.per_network),
+            account: limiter(quotas.per_account),
+            count_successes: quotas.count_successes,
+            refused: Default::default(),
+        };
         Self {
-            logins_of_pair: limiter(attempts.per_account_and_network),
-            logins_of_network: limiter(attempts.per_network),
-            logins_of_account: limiter(attempts.per_account),
-            forgeries_of_network: limiter(attempts.per_network),
+            acts: PerAct::each(|act| gates(attempts.acts.of(act))),
+            devices: limiter(attempts.per_device),
+            devices_of_account: limiter(attempts.acts.login.per_account),
+            forgeries: limiter(attempts.forgeries),
             hashers: [RandomState::new(), RandomState::new()],
+            ledger,
             clock,
+            forgeries_refused: AtomicU64::new(0),
         }
     }
 
-    /// Charges one login attempt to the account from the network, to the network and to the
-    /// account; to all of them or, when one refuses, to none. The account is named by its
-    /// `login_key`, whether it exists or not: an unknown name must count like a known one.
+    /// Charges an attempt to all its keys or, when one refuses, to none.
+    ///
+    /// A browser that has logged in to the account before is charged by itself, and not by the
+    /// network and the account, which strangers may have used up. When its own allowance is used up,
+    /// it is a stranger like any other, and no worse off than without the cookie.
     ///
     /// # Errors
     /// What the refusing limit says.
-    pub(super) fn charge_login(&self, account: &str, client: IpAddr) -> Result<Charge, Allowance> {
+    pub(super) fn charge(&self, guess: Guess<'_>) -> Result<Charge, Allowance> {
+        let Guess { act, account, client, device } = guess;
+        let gates = self.acts.of(act);
+        if let Some(device) = device {
+            let steps = [
+                (&self.devices, self.key("device", act, &(account, device))),
+                (&self.devices_of_account, self.key("devices", act, &account)),
+            ];
+            if let Ok(charge) = take(&steps, gates.count_successes) {
+                return Ok(Charge { by_device: true, ..charge });
+            }
+        }
         let from = network(client);
-        // A browser that has logged in to the account before will have a key of its own in the
-        // place of the network, so that a stranger cannot lock an owner out.
         let steps = [
-            (&self.logins_of_pair, self.key(&(account, from))),
-            (&self.logins_of_network, self.key(&from)),
-            (&self.logins_of_account, self.key(&account)),
+            (&gates.pair, self.key("pair", act, &(account, from))),
+            (&gates.network, self.key("network", act, &from)),
+            (&gates.account, self.key("account", act, &account)),
         ];
-        let mut tightest: Option<Allowance> = None;
-        for (done, (limiter, key)) in steps.iter().enumerate() {
-            match limiter.charge(*key) {
-                Ok(allowance) => {
-                    if tightest.is_none_or(|least| allowance.remaining < least.remaining) {
-                        tightest = Some(allowance);
-                    }
-                }
-                Err(allowance) => {
-                    // A refused attempt is none: it may not use up what others are to have.
-                    steps.iter().take(done).for_each(|(limiter, key)| limiter.refund(*key));
-                    return Err(allowance);
-                }
+        take(&steps, gates.count_successes).map_err(|(which, allowance)| {
+            if let Some(count) = gates.refused.get(which) {
+                count.fetch_add(1, Ordering::Relaxed);
             }
-        }
-        let [pair, network, account] = steps.map(|(_, key)| key);
-        let allowance = tightest.unwrap_or(Allowance {
-            limit: 0,
-            remaining: 0,
-            reset: Duration::ZERO,
-            retry_after: Duration::ZERO,
-        });
-        Ok(Charge { pair, network, account, at: self.clock.now(), allowance })
-    }
-
-    /// Gives a charge back: the attempt was no guess.
-    pub(super) fn refund_login(&self, charge: &Charge) {
-        let age = Duration::from(Nanos::from(
-            self.clock.now().as_u64().saturating_sub(charge.at.as_u64()),
-        ));
-        for (limiter, key) in [
-            (&self.logins_of_pair, charge.pair),
-            (&self.logins_of_network, charge.network),
-            (&self.logins_of_account, charge.account),
-        ] {
-            // Time has given it back by then; twice would be a gift.
-            if age < limiter.interval {
-                limiter.refund(key);
-            }
-        }
+            allowance
+        })
     }
 
     /// Charges the network with a refresh token that we never signed.
     ///
     /// # Errors
     /// What the limit says when it is used up.
-    pub(super) fn charge_forgery(&self, client: IpAddr) -> Result<Allowance, Allowance> {
-        self.forgeries_of_network.charge(self.key(&network(client)))
+    pub(super) fn charge_forgery(&self, client: IpAddr) -> Result<(), Allowance> {
+        match self.forgeries.take(self.key_of(&("forgery", network(client)))) {
+            Ok((held, _)) => {
+                drop(held);
+                Ok(())
+            }
+            Err(allowance) => {
+                self.forgeries_refused.fetch_add(1, Ordering::Relaxed);
+                Err(allowance)
+            }
+        }
     }
 
     /// Forgets the keys that are as good as new.
     pub(super) fn sweep(&self) {
-        for limiter in [
-            &self.logins_of_pair,
-            &self.logins_of_network,
-            &self.logins_of_account,
-            &self.forgeries_of_network,
-        ] {
-            limiter.gcra.retain_recent();
-        }
+        self.ledger.sweep(&self.clock);
     }
 
     /// Keys remembered now.
     pub(super) fn keys(&self) -> usize {
-        self.logins_of_pair.ledger.len()
-            + self.logins_of_network.ledger.len()
-            + self.logins_of_account.ledger.len()
-            + self.forgeries_of_network.ledger.len()
+        self.ledger.len()
     }
 
-    /// 128 bits by two keyed hashes: a stranger chooses the names, but cannot choose their keys,
-    /// and a long name costs no more memory than a short one.
-    fn key(&self, what: &impl Hash) -> Key {
+    /// Attempts that were not heard: by act, by key, how many.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let of_acts = Act::ALL.into_iter().flat_map(move |act| {
+            let counts = GATES.iter().zip(&self.acts.of(act).refused);
+            counts.map(move |(gate, count)| (act.name(), *gate, read(count)))
+        });
+        let forgeries = read(&self.forgeries_refused);
+        of_acts.chain(std::iter::once(("refresh", "network", forgeries)))
+    }
+
+    fn key(&self, kind: &str, act: Act, what: &impl Hash) -> Key {
+        self.key_of(&(kind, act, what))
+    }
+
+    fn key_of(&self, what: &impl Hash) -> Key {
         let [first, second] = &self.hashers;
         Key(first.hash_one(what), second.hash_one(what))
     }
+}
+
+/// Takes one attempt from each, or from none: a refused attempt may not use up what others are to
+/// have.
+fn take(
+    steps: &[(&Arc<Limiter>, Key)],
+    count_successes: bool,
+) -> Result<Charge, (usize, Allowance)> {
+    let mut held = Vec::with_capacity(steps.len());
+    let mut tightest: Option<Allowance> = None;
+    for (which, (limiter, key)) in steps.iter().enumerate() {
+        match limiter.take(*key) {
+            Ok((one, allowance)) => {
+                held.push(one);
+                if tightest.is_none_or(|least| allowance.remaining < least.remaining) {
+                    tightest = Some(allowance);
+                }
+            }
+            Err(allowance) => {
+                held.into_iter().for_each(Held::give_back);
+                return Err((which, allowance));
+            }
+        }
+    }
+    let allowance = tightest.unwrap_or(Allowance {
+        limit: 0,
+        remaining: 0,
+        reset: Duration::ZERO,
+        retry_after: Duration::ZERO,
+    });
+    Ok(Charge { held, allowance, count_successes, by_device: false })
 }
 
 impl fmt::Debug for Limits {
@@ -156,203 +218,66 @@ impl fmt::Debug for Limits {
     }
 }
 
-/// A login attempt that has been charged.
-#[derive(Debug, Clone, Copy)]
+/// An attempt that has been charged. Dropped, it stays charged: it was a guess, or its caller went
+/// away before anybody could tell.
+#[must_use]
 pub(super) struct Charge {
-    pair: Key,
-    network: Key,
-    account: Key,
-    at: Nanos,
+    held: Vec<Held>,
     allowance: Allowance,
+    count_successes: bool,
+    #[cfg_attr(not(test), expect(dead_code, reason = "said by tests only"))]
+    by_device: bool,
 }
 
 impl Charge {
+    /// Whether it was charged to a browser that has logged in before, and not to a stranger.
+    #[cfg(test)]
+    pub(super) const fn by_device(&self) -> bool {
+        self.by_device
+    }
+
     /// What is left of the tightest limit.
     pub(super) const fn allowance(&self) -> Allowance {
         self.allowance
     }
-}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key(u64, u64);
-
-/// One quota over its own table.
-struct Limiter {
-    gcra: governor::RateLimiter<Key, SharedLedger, SteadyClock, StateInformationMiddleware>,
-    ledger: Arc<Ledger>,
-    clock: SteadyClock,
-    interval: Duration,
-    limit: u32,
-}
-
-impl Limiter {
-    fn new(quota: Quota, max_keys: usize, clock: &SteadyClock) -> Self {
-        // The bounds keep the nanoseconds of the whole burst within 64 bits.
-        let per = quota.per.clamp(Duration::from_millis(1), MAX_PER);
-        let interval = (per / quota.count.get()).max(Duration::from_nanos(1));
-        let gcra = governor::Quota::with_period(interval)
-            .expect("an interval of at least one nanosecond is not zero")
-            .allow_burst(quota.count);
-        let ledger = Arc::new(Ledger {
-            arrivals: DashMap::with_hasher(RandomState::new()),
-            max_keys: max_keys.max(1),
-            evicting: Mutex::new(()),
-        });
-        let table = SharedLedger(ledger.clone());
-        let gcra = governor::RateLimiter::new(gcra, table, clock.clone());
-        Self { gcra, ledger, clock: clock.clone(), interval, limit: quota.count.get() }
-    }
-
-    fn charge(&self, key: Key) -> Result<Allowance, Allowance> {
-        match self.gcra.check_key(&key) {
-            Ok(snapshot) => Ok(Allowance {
-                limit: self.limit,
-                remaining: snapshot.remaining_burst_capacity(),
-                reset: self.until_fresh(key),
-                retry_after: Duration::ZERO,
-            }),
-            Err(until) => Err(Allowance {
-                limit: self.limit,
-                remaining: 0,
-                reset: self.until_fresh(key),
-                retry_after: until.wait_time_from(self.clock.now()),
-            }),
+    /// It was right: no guess, unless this site counts successes too.
+    pub(super) fn succeeded(self) {
+        if !self.count_successes {
+            self.refund();
         }
     }
 
-    /// Takes one interval off the key's theoretical arrival time, which is what a charge put on.
-    fn refund(&self, key: Key) {
-        let interval = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
-        if let Some(mut arrival) = self.ledger.arrivals.get_mut(&key) {
-            *arrival = arrival.saturating_sub(interval);
-        }
-    }
-
-    fn until_fresh(&self, key: Key) -> Duration {
-        let arrival = self.ledger.arrivals.get(&key).map_or(0, |arrival| *arrival);
-        Duration::from_nanos(arrival.saturating_sub(self.clock.now().as_u64()))
+    /// Nothing was compared, so nothing was guessed.
+    pub(super) fn refund(self) {
+        self.held.into_iter().for_each(Held::give_back);
     }
 }
 
-/// Theoretical arrival times by key, never more than `max_keys` (and a few that race).
-struct Ledger {
-    arrivals: DashMap<Key, u64, RandomState>,
-    max_keys: usize,
-    evicting: Mutex<()>,
-}
-
-impl Ledger {
-    fn len(&self) -> usize {
-        self.arrivals.len()
-    }
-
-    /// Drops the eighth of the keys that is nearest to being as good as new. A used-up key has the
-    /// latest arrival time of all, so who floods the table with fresh keys drops the flood and not
-    /// his own lock; to drop that, he would have to use up as many others first. An eighth at a
-    /// time makes the cost of a flood a constant per key.
-    fn make_room(&self) {
-        let _one_at_a_time = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.len() < self.max_keys {
-            return;
-        }
-        let mut arrivals: Vec<u64> = self.arrivals.iter().map(|entry| *entry).collect();
-        let share = (self.max_keys / 8).max(1);
-        let last = share.min(arrivals.len()).saturating_sub(1);
-        if arrivals.is_empty() {
-            return;
-        }
-        let (_, &mut threshold, _) = arrivals.select_nth_unstable(last);
-        let mut left = share;
-        self.arrivals.retain(|_, arrival| {
-            // Counted, since many keys may share the threshold itself.
-            let goes = left > 0 && *arrival <= threshold;
-            left -= usize::from(goes);
-            !goes
-        });
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Charge").field("allowance", &self.allowance).finish_non_exhaustive()
     }
 }
 
-#[derive(Clone)]
-struct SharedLedger(Arc<Ledger>);
-
-impl StateStore for SharedLedger {
-    type Key = Key;
-
-    fn measure_and_replace<T, F, E>(&self, key: &Key, f: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        if self.0.len() >= self.0.max_keys && !self.0.arrivals.contains_key(key) {
-            self.0.make_room();
-        }
-        // The entry locks its shard: two charges of one key are one after the other.
-        match self.0.arrivals.entry(*key) {
-            Entry::Occupied(mut entry) => {
-                let (outcome, arrival) = f(Some(Nanos::from(*entry.get())))?;
-                entry.insert(arrival.as_u64());
-                Ok(outcome)
-            }
-            Entry::Vacant(entry) => {
-                let (outcome, arrival) = f(None)?;
-                entry.insert(arrival.as_u64());
-                Ok(outcome)
-            }
-        }
+impl Sessions {
+    /// Charges an attempt, before anything is looked up or hashed for it. To be settled by
+    /// [`Charge::succeeded`] or [`Charge::refund`]; else it stays charged.
+    ///
+    /// Where the secret is compared without an await and without cost, as an app's is, charge right
+    /// before the comparison and settle right after it: what is under way counts in full, so that
+    /// many honest callers at once would be in each other's way.
+    ///
+    /// # Errors
+    /// What the refusing limit says.
+    #[expect(
+        clippy::unused_async,
+        reason = "what replicas share is asked here, after the local shield"
+    )]
+    pub(super) async fn charge(&self, guess: Guess<'_>) -> Result<Charge, Allowance> {
+        self.limits.charge(guess)
     }
 }
-
-impl ShrinkableKeyedStateStore<Key> for SharedLedger {
-    fn retain_recent(&self, drop_below: Nanos) {
-        self.0.arrivals.retain(|_, arrival| *arrival > drop_below.as_u64());
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.arrivals.is_empty()
-    }
-}
-
-/// Our clock as `governor` wants it: one that never goes back. When the system's clock is set back,
-/// this one stands still for that instant and goes on; else a used-up key would stay used up for as
-/// long as the clock was wrong.
-#[derive(Debug, Clone)]
-struct SteadyClock {
-    clock: Clock,
-    reading: Arc<Mutex<Reading>>,
-}
-
-#[derive(Debug)]
-struct Reading {
-    last: Timestamp,
-    elapsed: Duration,
-}
-
-impl SteadyClock {
-    fn new(clock: Clock) -> Self {
-        let reading = Reading { last: clock.now(), elapsed: Duration::ZERO };
-        Self { clock, reading: Arc::new(Mutex::new(reading)) }
-    }
-}
-
-impl governor::clock::Clock for SteadyClock {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        let passed = now.since(reading.last);
-        // A jump of more than that is a clock being set, and nothing remembers that long.
-        reading.elapsed += passed.min(MAX_PER);
-        reading.last = now;
-        Nanos::from(u64::try_from(reading.elapsed.as_nanos()).unwrap_or(u64::MAX / 2))
-    }
-}
-
-/// The longest time over which a quota may be given back.
-const MAX_PER: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests;

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{Allowance, Charge};
+use super::device::DeviceCookie;
+use super::limits::{Allowance, Guess};
 use super::name::login_key;
 use super::pair::{Pair, PairError};
 use super::password::HashError;
 use super::stats::LoginOutcome;
 use super::{Sessions, cause};
 use crate::clock::Timestamp;
+use crate::config::Act;
 use crate::id::{SessionId, TokenId, UserId};
 use crate::secret::{NoRandomness, PasswordHash, Secret};
 use crate::store::StoreError;
@@ -37,6 +39,8 @@ pub struct Attempt {
     pub remember: bool,
     /// The state that an earlier step gave out.
     pub pending: Option<String>,
+    /// What this browser was given to keep when somebody last logged in with it.
+    pub device: Option<String>,
     /// The session that this browser is still in: it ends when the new one begins.
     pub replaces: Option<SessionId>,
 }
@@ -62,6 +66,8 @@ pub struct Begun {
     pub pair: Pair,
     /// What is left of the tightest limit.
     pub allowance: Allowance,
+    /// What the browser is to keep, so that it is known the next time.
+    pub device: Option<DeviceCookie>,
 }
 
 /// One thing that proves who somebody is.
@@ -226,18 +232,17 @@ impl Sessions {
             None => login_key(&attempt.identifier, self.settings.case).unwrap_or_default(),
         };
         // Charged before anything is looked up or hashed: refused attempts must cost us nothing.
-        let charge = self.limits.charge_login(&key, attempt.client).map_err(LoginError::Limited)?;
-        let step = self.prove(attempt, pending, key, &charge).await;
-        let guessed = match &step {
-            Ok(_) => self.settings.attempts.count_successes,
-            Err(LoginError::Refused(_) | LoginError::Stale) => true,
+        let device = self.known_device(attempt.device.as_deref(), &key, self.clock.now());
+        let guess = Guess { act: Act::Login, account: &key, client: attempt.client, device };
+        let charge = self.charge(guess).await.map_err(LoginError::Limited)?;
+        let step = self.prove(attempt, pending, key, charge.allowance()).await;
+        match &step {
+            Ok(_) => charge.succeeded(),
+            Err(LoginError::Refused(_) | LoginError::Stale) => drop(charge),
             // Nothing was compared, so nothing was guessed.
             Err(LoginError::Busy { .. } | LoginError::Limited(_) | LoginError::Unavailable(_)) => {
-                false
+                charge.refund();
             }
-        };
-        if !guessed {
-            self.limits.refund_login(&charge);
         }
         step
     }
@@ -248,9 +253,9 @@ impl Sessions {
         attempt: Attempt,
         pending: Option<Pending>,
         key: String,
-        charge: &Charge,
+        allowance: Allowance,
     ) -> Result<LoginStep, LoginError> {
-        let refused = LoginError::Refused(charge.allowance());
+        let refused = LoginError::Refused(allowance);
         let first = pending.is_none();
         let user = self.named(first, key).await?;
         let mut done = pending.as_ref().map(|pending| pending.done.clone()).unwrap_or_default();
@@ -282,6 +287,7 @@ impl Sessions {
             return Ok(LoginStep::Next { pending, factor });
         }
         let client = attempt.client;
+        let device = self.device_after_login(attempt.device.as_deref(), &user, self.clock.now());
         let opening = Opening { attempt, user, proof, amr: done, remember };
         // From here on it must not stop half way, whether or not the client is still there.
         let this = self.clone();
@@ -290,7 +296,7 @@ impl Sessions {
             self.tell_refused(None, "changed_meanwhile", client);
             return Err(refused);
         };
-        Ok(LoginStep::Done(Box::new(Begun { pair, allowance: charge.allowance() })))
+        Ok(LoginStep::Done(Box::new(Begun { pair, allowance, device })))
     }
 
     /// Why a password was not right, for the audit log.

@@ -7,6 +7,7 @@
 mod audit;
 mod background;
 mod blocklist;
+mod device;
 mod fitness;
 mod flight;
 mod foreign;
@@ -36,6 +37,7 @@ use tokio::task::AbortHandle;
 
 pub use audit::Auditor;
 pub use blocklist::BlocklistError;
+pub use device::DeviceCookie;
 pub use fitness::{Fitness, Unfit};
 pub use foreign::{ForeignError, take_over};
 pub use keys::make as new_key;
@@ -191,7 +193,7 @@ impl Sessions {
             &settings.keys,
             settings.tokens.clone(),
             settings.rotate_keys_every,
-            settings.session.refresh_ttl,
+            settings.session.refresh_ttl.max(settings.attempts.device_ttl),
             &store,
             now,
         );
@@ -290,6 +292,11 @@ impl Sessions {
     /// Keys that the limits remember.
     pub fn limit_keys(&self) -> usize {
         self.limits.keys()
+    }
+
+    /// Attempts that a limit has not let be heard: by act, by kind of key, how many.
+    pub fn limit_refusals(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.limits.refusals()
     }
 
     /// Says that a token of this generation, access or refresh, was presented. Never waits; told to

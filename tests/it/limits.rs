@@ -203,3 +203,128 @@ fn the_form_says_so_on_the_page_and_keeps_what_was_typed_but_never_the_secret() 
     assert_eq!((answer.status, number(&answer, "retry-after")), (429, 180));
     assert!(answer.text().contains("<form"), "{}", answer.text());
 }
+
+/// Strangers from everywhere guess at `ada` until nobody new is heard; returns what they are told.
+fn besiege(gate: &Gate) -> Answer {
+    let mut last = None;
+    for number in 0..200_u8 {
+        let mut client = gate.client();
+        let body = serde_json::json!({ "username": "ada", "password": "wrong, whoever asks" });
+        let ask = client.ask("POST", "/auth/login");
+        let address = format!("203.0.113.{number}");
+        last = Some(ask.field("X-Forwarded-For", address).json(&body).send());
+    }
+    last.unwrap()
+}
+
+const BEHIND_A_PROXY: &str = "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+     public_url = \"https://localhost:8443\"\ndrain_timeout = \"0s\"\n\
+     trusted_proxies = [\"127.0.0.1\"]\n";
+
+const DEVICE: &str = "__Host-sallyport_device";
+
+#[test]
+fn strangers_cannot_lock_out_a_browser_that_has_logged_in_before() {
+    let (upstream, gate) = setting(BEHIND_A_PROXY);
+    let mut owner = gate.signed_in("ada");
+    let device = owner.jar.get(DEVICE).unwrap().to_owned();
+    assert_eq!(owner.post("/auth/logout").status, 200);
+    assert_eq!(owner.jar.get(DEVICE), Some(device.as_str()), "it outlives the session");
+    assert_eq!(besiege(&gate).verdict(), (429, "rate_limited".to_owned()));
+    // A browser that is not known waits with the strangers; the owner's does not.
+    assert_eq!(gate.client().log_in("ada", PASSWORD, false).status, 429);
+    assert_eq!(owner.log_in("ada", PASSWORD, false).status, 200);
+    // It opens nothing and is not forwarded, and nobody can read an account's name in it.
+    assert_eq!(owner.get("/a").status, 200);
+    assert!(!upstream.requests().last().unwrap().fields().iter().any(|(name, _)| name == "cookie"));
+    let mut thief = gate.client();
+    thief.jar.put(DEVICE, &device);
+    assert_eq!(thief.get("/a").verdict(), (401, "missing_token".to_owned()));
+}
+
+#[test]
+fn a_device_is_bound_to_its_account_and_worth_its_own_allowance() {
+    let (_upstream, gate) = setting(BEHIND_A_PROXY);
+    let device = gate.signed_in("ada").jar.get(DEVICE).unwrap().to_owned();
+    let of_bob = gate.signed_in("bob").jar.get(DEVICE).unwrap().to_owned();
+    besiege(&gate);
+    let with = |device: &str, name: &str, password: &str| {
+        let mut client = gate.client();
+        client.jar.put(DEVICE, device);
+        client.log_in(name, password, false)
+    };
+    let forged = format!("{}A", device.strip_suffix(|_: char| true).unwrap());
+    for (device, what) in [(of_bob.as_str(), "another's"), (&forged, "forged"), ("x.y", "garbage")]
+    {
+        assert_eq!(with(device, "ada", PASSWORD).status, 429, "{what}");
+    }
+    // Stolen, it is worth five guesses, from wherever.
+    for left in (0..5).rev() {
+        let answer = with(&device, "ada", "a wrong guess, this one");
+        assert_eq!(answer.verdict(), (401, "invalid_credentials".to_owned()));
+        assert_eq!(number(&answer, "ratelimit-remaining"), left);
+    }
+    assert_eq!(with(&device, "ada", PASSWORD).status, 429);
+    gate.pass(Duration::from_secs(180));
+    besiege(&gate);
+    let answer = with(&device, "ada", PASSWORD);
+    assert_eq!(answer.status, 200);
+    // The same device goes on: to log in again and again makes no further allowance.
+    let cookies = answer.field("set-cookie");
+    let renewed = cookies.iter().find(|field| field.starts_with(DEVICE)).unwrap();
+    let renewed = renewed.split(['=', ';']).nth(1).unwrap();
+    assert_eq!(with(renewed, "ada", "a wrong guess, this one").status, 401);
+    assert_eq!(with(renewed, "ada", PASSWORD).status, 429);
+    assert_eq!(with(&device, "ada", PASSWORD).status, 429);
+}
+
+#[test]
+fn the_device_cookie_is_as_the_config_wants_it() {
+    let (_upstream, gate) = setting("[cookies]\ndevice = \"__Secure-known\"\n");
+    let answer = gate.client().log_in("ada", PASSWORD, false);
+    let field = answer.field("set-cookie").into_iter().find(|one| one.contains("known")).unwrap();
+    for part in ["__Secure-known=", "; HttpOnly", "; Secure", "; SameSite=Lax", "; Path=/"] {
+        assert!(field.contains(part), "{field}: {part}");
+    }
+    // Ninety days, though "remember me" is off.
+    assert!(field.contains("; Max-Age=7776000"), "{field}");
+    let (_upstream, gate) = setting("[cookies]\ndevice = false\n");
+    let mut client = gate.signed_in("ada");
+    assert_eq!((client.jar.get("known"), client.jar.get(DEVICE)), (None, None));
+    assert_eq!(client.get("/a").status, 200);
+}
+
+#[test]
+fn an_act_may_have_numbers_of_its_own() {
+    let (_upstream, gate) = setting(
+        "[attempts]\nper_network = { count = 9, per = \"15m\" }\n\
+         [attempts.login]\nper_account_and_network = { count = 2, per = \"1h\" }\n\
+         [attempts.refresh]\nper_network = { count = 1, per = \"15m\" }\n",
+    );
+    for left in [1, 0] {
+        assert_eq!(number(&guess(&gate, "ada"), "ratelimit-remaining"), left);
+    }
+    let answer = guess(&gate, "ada");
+    assert_eq!((answer.status, number(&answer, "retry-after")), (429, 1800));
+    for _ in 0..7 {
+        guess(&gate, "bob");
+        guess(&gate, "eve");
+        guess(&gate, "kim");
+        guess(&gate, "joe");
+    }
+    assert_eq!(guess(&gate, "ned").status, 429, "what it leaves out is as for all acts");
+    let forged = || {
+        let mut stranger = gate.client();
+        stranger.jar.put(crate::harness::REFRESH, "forged");
+        stranger.post("/auth/refresh").status
+    };
+    assert_eq!((forged(), forged()), (401, 429));
+    let metrics = gate.admin("/metrics").text().to_owned();
+    for line in [
+        "sallyport_attempts_refused_total{act=\"login\",key=\"account_and_network\"}",
+        "sallyport_attempts_refused_total{act=\"login\",key=\"network\"}",
+        "sallyport_attempts_refused_total{act=\"refresh\",key=\"network\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}

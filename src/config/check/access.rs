@@ -1,6 +1,4 @@
-//! Who may do what, and how often: access, permissions, the CSRF guard, attempts.
-
-use std::num::NonZeroUsize;
+//! Who may do what: access, permissions, the CSRF guard.
 
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
@@ -8,7 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 use super::Findings;
 use super::headers::free_name;
 use crate::config::file;
-use crate::config::{Access, Attempts, Csrf, CsrfSignal, Origin};
+use crate::config::{Access, Csrf, CsrfSignal, Origin};
 
 /// What a route asks.
 pub(super) fn access(key: &str, file: &file::Access, found: &mut Findings<'_>) -> Option<Access> {
@@ -124,17 +122,4 @@ fn signal_header(
         found.wrong(&format!("{key}.value"), text);
     }
     Some(CsrfSignal::Header { name: name?, value: value? })
-}
-
-pub(super) fn attempts(file: &file::Attempts, found: &mut Findings<'_>) -> Option<Attempts> {
-    let both = found.quota("attempts.per_account_and_network", &file.per_account_and_network);
-    let network = found.quota("attempts.per_network", &file.per_network);
-    let account = found.quota("attempts.per_account", &file.per_account);
-    Some(Attempts {
-        per_account_and_network: both?,
-        per_network: network?,
-        per_account: account?,
-        count_successes: matches!(file.count, file::Count::All),
-        max_keys: usize::try_from(file.max_keys).ok().and_then(NonZeroUsize::new)?,
-    })
 }

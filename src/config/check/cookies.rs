@@ -23,9 +23,16 @@ pub(super) fn cookies(
     let shared = file.domain.is_some();
     let access = name("access", file.access.as_deref(), shared, false, found);
     let refresh = name("refresh", file.refresh.as_deref(), shared, explicit, found);
+    let device = device(file.device.as_ref(), shared, found);
     let [access, refresh] = if dev { [bare(access), bare(refresh)] } else { [access, refresh] };
+    let device = if dev { device.map(bare) } else { device };
     if access.eq_ignore_ascii_case(&refresh) {
         found.wrong("cookies.refresh", "the same name as cookies.access");
+    }
+    for (other, name) in [("cookies.access", &access), ("cookies.refresh", &refresh)] {
+        if device.as_ref().is_some_and(|device| device.eq_ignore_ascii_case(name)) {
+            found.wrong("cookies.device", format!("the same name as {other}"));
+        }
     }
     let same_site = match file.same_site {
         file::SameSite::Lax => SameSite::Lax,
@@ -40,7 +47,7 @@ pub(super) fn cookies(
         return None;
     }
     let refresh_path = if explicit { base?.to_string() } else { "/".to_owned() };
-    Some(Cookies { access, refresh, refresh_path, domain, same_site, secure: !dev })
+    Some(Cookies { access, refresh, device, refresh_path, domain, same_site, secure: !dev })
 }
 
 /// The name of one cookie. `narrow`: it goes to one path only.
@@ -76,6 +83,22 @@ fn name(
         found.wrong_but(&key, text, hint);
     }
     text.to_owned()
+}
+
+fn device(
+    file: Option<&file::NameOrOff>,
+    shared: bool,
+    found: &mut Findings<'_>,
+) -> Option<String> {
+    match file {
+        None => Some(name("device", None, shared, false, found)),
+        Some(file::NameOrOff::Name(text)) => Some(name("device", Some(text), shared, false, found)),
+        Some(file::NameOrOff::Off(false)) => None,
+        Some(file::NameOrOff::Off(true)) => {
+            found.wrong("cookies.device", "is a name, or false for none");
+            None
+        }
+    }
 }
 
 fn bare_of(name: &str) -> &str {

@@ -67,7 +67,7 @@ pub(super) fn weigh(password: &Password, attempts: &Attempts, found: &mut Findin
     // What people choose of so few characters is no more varied than as many digits.
     let all = u32::try_from(min_length).ok().and_then(|digits| 10_u128.checked_pow(digits));
     let Some(all) = all else { return };
-    let quota = attempts.per_account;
+    let quota = attempts.acts.login.per_account;
     let time = all * quota.per.as_millis() / u128::from(quota.count.get());
     if time < LONG_ENOUGH.as_millis() {
         let days = time / DAY.as_millis();

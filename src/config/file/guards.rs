@@ -1,9 +1,9 @@
-//! The sections that bound what strangers can do: passwords, the CSRF guard, attempts, limits.
+//! The sections that bound what strangers can do: passwords, the CSRF guard, limits.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Period, Quota, Size};
+use super::{Period, Size};
 
 /// How passwords are hashed (Argon2id). The defaults are OWASP's
 /// parameters; changed ones are taken up at each account's next login.
@@ -126,46 +126,6 @@ pub(in crate::config) enum Unmarked {
     Refuse,
     /// it passes: for sites whose cookie callers are also scripts outside browsers
     Allow,
-}
-
-/// How often strangers may guess; beyond it 429 with `Retry-After`. A network is an IPv4 address or
-/// an IPv6 /64.
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::config) struct Attempts {
-    /// Guesses at one account from one network.
-    pub per_account_and_network: Quota,
-    /// Guesses from one network, whatever the account.
-    pub per_network: Quota,
-    /// Guesses at one account, wherever from. NIST SP 800-63B-4 section 3.2.2 wants at most 100 in
-    /// a row.
-    pub per_account: Quota,
-    /// What is counted.
-    pub count: Count,
-    /// Keys remembered by each limiter, 100 to 10000000, about 100 bytes each.
-    #[schemars(range(min = 100, max = 10_000_000))]
-    pub max_keys: u32,
-}
-
-impl Default for Attempts {
-    fn default() -> Self {
-        Self {
-            per_account_and_network: Quota::new(5, "15m"),
-            per_network: Quota::new(50, "15m"),
-            per_account: Quota::new(100, "15m"),
-            count: Count::Failures,
-            max_keys: 100_000,
-        }
-    }
-}
-
-#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum Count {
-    /// failed attempts only
-    Failures,
-    /// successes too
-    All,
 }
 
 /// What one connection or request may cost. The defaults are meant for the open internet.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{LoginSecret, reserved_names};
-use super::{Period, SecretRef, TextOrSecret};
+use super::{NameOrOff, Period, SecretRef, TextOrSecret};
 
 /// Where the gateway listens, and the site's own name. At least one of `https` and `dev_http`.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -155,6 +155,10 @@ pub(in crate::config) struct Cookies {
     /// Whole name of the refresh cookie. Default: `__Host-sallyport_refresh`; with `domain` or the
     /// explicit refresh style, whose cookie goes to `<base>` only, `__Secure-sallyport_refresh`.
     pub refresh: Option<String>,
+    /// Whole name of the device cookie, by which a browser that has logged in before has guesses of
+    /// its own (`attempts.per_device`); `false` for none. It outlives sessions and opens nothing.
+    /// Default: `__Host-sallyport_device`; with `domain` `__Secure-sallyport_device`.
+    pub device: Option<NameOrOff>,
     /// Shares one login among this domain and all hosts below it; must hold the host of
     /// `listen.public_url`. Never a public suffix such as `co.uk`. Default: each host has a login of
     /// its own.

@@ -127,7 +127,7 @@ pub(in crate::config) enum TextOrSecret {
     Secret(SecretRef),
 }
 
-/// A header name, or `false` for none.
+/// A name of a header or cookie, or `false` for none.
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 pub(in crate::config) enum NameOrOff {
@@ -137,7 +137,7 @@ pub(in crate::config) enum NameOrOff {
 
 impl JsonSchema for NameOrOff {
     fn schema_name() -> Cow<'static, str> {
-        "header name or `false`".into()
+        "name or `false`".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

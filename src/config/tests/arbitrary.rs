@@ -18,6 +18,7 @@ pub(in crate::config) fn configs() -> impl Strategy<Value = String> {
         "[csrf]",
         "[log]",
         "[attempts]",
+        "[attempts.login]",
         "[limits]",
         "[store]",
         "[tls]",

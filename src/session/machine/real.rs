@@ -30,7 +30,7 @@ impl Real {
         let mut settings = settings();
         settings.session.access_ttl = ACCESS_TTL;
         settings.session.reuse_grace = GRACE;
-        settings.attempts.per_account.count = NonZeroU32::new(10_000).unwrap();
+        settings.attempts.acts.login.per_account.count = NonZeroU32::new(10_000).unwrap();
         let (gateway, processes) = runtime.block_on(async {
             let gateway = Gateway::with(settings).await;
             let second = gateway.second().await;

@@ -74,7 +74,7 @@ async fn guesses_are_limited_by_the_folded_name_and_successes_are_not() {
 #[tokio::test]
 async fn a_site_may_count_successes_too() {
     let mut settings = settings();
-    settings.attempts.count_successes = true;
+    settings.attempts.acts.login.count_successes = true;
     let site = Site::with(settings).await;
     for _ in 0..5 {
         site.log_in().await;

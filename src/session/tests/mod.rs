@@ -110,10 +110,15 @@ pub(super) fn settings() -> Settings {
             max_length: 1024,
         },
         attempts: config::Attempts {
-            per_account_and_network: quota(5),
-            per_network: quota(50),
-            per_account: quota(100),
-            count_successes: false,
+            acts: config::PerAct::each(|_| config::Quotas {
+                per_account_and_network: quota(5),
+                per_network: quota(50),
+                per_account: quota(100),
+                count_successes: false,
+            }),
+            forgeries: quota(50),
+            per_device: quota(5),
+            device_ttl: Duration::from_secs(30 * 86_400),
             max_keys: NonZeroUsize::new(1000).unwrap(),
         },
         audit: config::Audit { keep: Duration::from_secs(90 * 86_400), max_rows: 1_000_000 },
@@ -157,6 +162,7 @@ pub(super) fn attempt(identifier: &str, password: &str) -> Attempt {
         user_agent: "Test/1".into(),
         remember: true,
         pending: None,
+        device: None,
         replaces: None,
     }
 }
