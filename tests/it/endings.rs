@@ -19,7 +19,7 @@ fn a_logout_ends_the_session_on_the_server_at_once_for_every_copy_of_its_tokens(
     assert_eq!(copy.get("/a").status, 200);
     let answer = client.post("/auth/logout");
     assert_eq!(answer.status, 200);
-    assert!(client.jar.is_empty(), "{answer:#?}");
+    assert!(client.jar.opens_nothing(), "{answer:#?}");
     assert_eq!(copy.get("/a").verdict(), (401, "token_revoked".to_owned()));
     let bearer = token(&copy, ACCESS);
     let answer = gate.client().ask("GET", "/a").bearer(&bearer).send();
@@ -63,7 +63,7 @@ fn a_session_ends_when_it_is_idle_and_at_its_absolute_end_however_busy() {
     // The jar would have dropped the idle one's cookie only after thirty days.
     let answer = idle.get("/a");
     assert_eq!(answer.verdict(), (401, "session_expired".to_owned()));
-    assert!(idle.jar.is_empty());
+    assert!(idle.jar.opens_nothing());
     let last = token(&busy, REFRESH);
     gate.pass(DAY);
     busy.jar.put(REFRESH, &last);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Answer, Gate, PASSWORD, Upstream, response};
+use crate::harness::{Answer, DEVICE, Gate, PASSWORD, Upstream, response};
 
 const QUARTER: Duration = Duration::from_secs(15 * 60);
 
@@ -220,8 +220,6 @@ fn besiege(gate: &Gate) -> Answer {
 const BEHIND_A_PROXY: &str = "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
      public_url = \"https://localhost:8443\"\ndrain_timeout = \"0s\"\n\
      trusted_proxies = [\"127.0.0.1\"]\n";
-
-const DEVICE: &str = "__Host-sallyport_device";
 
 #[test]
 fn strangers_cannot_lock_out_a_browser_that_has_logged_in_before() {

@@ -211,7 +211,7 @@ fn a_person_whose_session_has_ended_is_led_to_the_login_page_which_says_so() {
     assert_eq!(answer.status, 303);
     let page = copy.open(answer.one("location").to_owned().as_str());
     assert_eq!(page.status, 200);
-    assert!(copy.jar.is_empty(), "what it still held is deleted");
+    assert!(copy.jar.opens_nothing(), "what it still held is deleted");
     // Forbidden is no reason to log in again.
     let mut client = gate.signed_in("ada");
     let answer = client.open("/admin/a");

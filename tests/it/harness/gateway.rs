@@ -25,6 +25,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const ACCESS: &str = "__Host-sallyport_access";
 /// The refresh cookie's name.
 pub(crate) const REFRESH: &str = "__Host-sallyport_refresh";
+/// The device cookie's name.
+pub(crate) const DEVICE: &str = "__Host-sallyport_device";
 /// How long an access token lives unless the test's config says otherwise.
 pub(crate) const ACCESS_TTL: Duration = Duration::from_secs(300);
 

@@ -97,4 +97,10 @@ impl Jar {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Whether there is nothing in it by which anybody would be signed in. The device cookie outlives
+    /// sessions.
+    pub(crate) fn opens_nothing(&self) -> bool {
+        self.0.iter().all(|one| one.name.ends_with("sallyport_device"))
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) use browser::Browser;
 pub(crate) use client::{Client, HOST, ORIGIN};
 pub(crate) use curl::curl;
 pub(crate) use frames::Taken;
-pub(crate) use gateway::{ACCESS, ACCESS_TTL, Gate, PASSWORD, REFRESH, ROUTES};
+pub(crate) use gateway::{ACCESS, ACCESS_TTL, DEVICE, Gate, PASSWORD, REFRESH, ROUTES};
 pub(crate) use jar::Jar;
 pub(crate) use log::Log;
 pub(crate) use process::{Process, add_user, sallyport};
