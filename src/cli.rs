@@ -5,6 +5,7 @@ mod audit;
 mod import;
 mod init;
 mod keys;
+mod links;
 mod manual;
 mod output;
 mod run;
@@ -20,7 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError};
 use crate::gateway;
-use crate::session::{BadName, BlocklistError, HashError, Unfit, login_key};
+use crate::session::{AccountError, BadName, BlocklistError, HashError, Unfit, login_key};
 use crate::store::rows::User;
 use crate::store::{self, Store, StoreError};
 
@@ -108,6 +109,9 @@ enum Failure {
     /// A file of accounts with lines that cannot be taken: 65.
     #[error("{0}")]
     Import(import::Problems),
+    /// The link for the first account could not be made: 69.
+    #[error("the link for the first account could not be made: {0}")]
+    Setup(#[from] AccountError),
     /// 70, `EX_SOFTWARE`.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -130,7 +134,8 @@ impl Failure {
         match self {
             Self::Config(_) | Self::Blocklist(_) => 78,
             Self::Start(gateway::StartError::Tls(_) | gateway::StartError::Log(_)) => 78,
-            Self::Start(_) | Self::Store(StoreError::Unavailable(_)) | Self::NotNoted(_) => 69,
+            Self::Start(_) | Self::Setup(_) | Self::NotNoted(_) => 69,
+            Self::Store(StoreError::Unavailable(_)) => 69,
             Self::Store(_) | Self::NotFound(_) => 1,
             Self::Name(_) | Self::Password(_) | Self::Import(_) => 65,
             Self::Hash(_) | Self::NoRandomness(_) => 70,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use self::core::{Core, Outline};
 use crate::clock::Clock;
-use crate::config::{Config, Server, Servers, Tls};
+use crate::config::{Config, SecretKind, Server, Servers, Tls};
 use crate::endpoints::Endpoints;
 use crate::endpoints::pages::{PageError, PageSettings, Pages};
 use crate::id::TokenId;
@@ -314,6 +314,8 @@ fn pages(config: &Config) -> Result<Pages, PageError> {
         site_name: config.login.site_name.clone(),
         identifier_field: config.login.identifier_field.clone(),
         secret_field: config.login.secret_field.clone(),
+        signup: config.login.signup,
+        pin: config.password.kind == SecretKind::Pin,
         return_origins: config
             .login
             .return_hosts

@@ -7,23 +7,27 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Failure, output};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::endpoints::link_url;
 use crate::gateway::{Addresses, Gateway};
 use crate::observe;
 use crate::session::Fitness;
+use crate::store::links::LinkKind;
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
     observe::start_logging(&config.log).map_err(crate::gateway::StartError::from)?;
     for warning in &config.warnings {
         tracing::warn!(key = %warning.key, "{warning}");
     }
-    let site = config.listen.public_url.ascii();
+    let public_url = config.listen.public_url.clone();
+    let site = public_url.ascii();
     let base = config.login.base.clone();
     let gateway = Gateway::start(config, Clock::system())?;
     let room = gateway.room().clone();
     // Before anything is said: who starts us may send the signal as soon as they have read it.
     let mut signals = room.block_on(async { Signals::new() })?;
-    let has_users = room.block_on(gateway.store().has_users())?;
-    greet(gateway.addresses(), &site, &base, has_users);
+    let setup = room.block_on(gateway.sessions().setup_link());
+    let setup = setup?.map(|secret| link_url(&public_url, &base, LinkKind::Setup, &secret));
+    greet(gateway.addresses(), &site, &base, setup.as_deref());
     let log = gateway.access_log();
     gateway.run(async move {
         loop {
@@ -63,7 +67,7 @@ impl Signals {
 }
 
 /// Where to go, and how to get in.
-fn greet(addresses: &Addresses, site: &str, base: &str, has_users: bool) {
+fn greet(addresses: &Addresses, site: &str, base: &str, setup: Option<&str>) {
     let listed = [
         ("https", addresses.https),
         ("http, leads to https", addresses.http),
@@ -81,11 +85,12 @@ fn greet(addresses: &Addresses, site: &str, base: &str, has_users: bool) {
         _ => output::note(format_args!("  open     {site}/")),
     }
     output::note(format_args!("  log in   at {base}/login"));
-    if !has_users {
-        output::note(
-            "  nobody has an account yet; make the first one in another terminal:\n    \
-             sallyport user add NAME --permission admin",
-        );
+    if let Some(link) = setup {
+        output::note(format_args!(
+            "  nobody has an account yet; make the first one by this link, which works once and for \
+             a day:\n    {link}\n  or in another terminal:\n    \
+             sallyport user add NAME --permission admin"
+        ));
     }
 }
 

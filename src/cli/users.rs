@@ -1,12 +1,14 @@
 //! `user add|list|show|password|grant|revoke|disable|enable|remove`.
 
 use std::io::{IsTerminal, Read};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 use zeroize::Zeroize;
 
 use super::import::Source;
+use super::links::lifetime;
 use super::{Desk, Failure, Shown, output};
 use crate::id::UserId;
 use crate::secret::{PasswordHash, Secret};
@@ -40,6 +42,26 @@ pub(super) enum UserCommand {
         /// An email address, for headers; nothing is sent to it.
         #[arg(long)]
         email: Option<String>,
+    },
+    /// Makes a link by which somebody makes an account of their own, once. Shown once.
+    Invite {
+        /// A role to give it. May come several times.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// A permission to give it. May come several times.
+        #[arg(long = "permission", value_name = "PERMISSION")]
+        permissions: Vec<String>,
+        /// How long the link may be used, from "1m" to "30d".
+        #[arg(long, value_name = "DURATION", default_value = "3d", value_parser = lifetime)]
+        ttl: Duration,
+    },
+    /// Makes a link by which the account's owner sets a new password, once. Shown once.
+    Reset {
+        /// The login name.
+        name: String,
+        /// How long the link may be used, from "1m" to "30d".
+        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = lifetime)]
+        ttl: Duration,
     },
     /// Lists all accounts.
     List {
@@ -122,6 +144,10 @@ impl Desk {
                 self.add(new, password)
             }
             UserCommand::Import { source } => self.import(&source),
+            UserCommand::Invite { roles, permissions, ttl } => {
+                self.invite(Rights { roles, permissions }, ttl)
+            }
+            UserCommand::Reset { name, ttl } => self.reset(&name, ttl),
             UserCommand::List { shown } => self.list(shown),
             UserCommand::Show { name, shown } => {
                 self.show(&self.user(&name)?, shown);

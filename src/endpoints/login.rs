@@ -5,6 +5,8 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::pages::{self, Message, Page, Reason};
+use super::password::PASSWORD_CHANGED;
+use super::signup::ACCOUNT_MADE;
 use super::{Answered, Asked, Endpoints, Refused, query, tell_limit};
 use crate::access::Caller;
 use crate::message::cookies::{self, Found, Life, Which};
@@ -45,6 +47,8 @@ impl Endpoints {
             return Ok(self.page(StatusCode::OK, &Page::LoggedOut, asked));
         }
         let reason = match &asked.nobody {
+            _ if query(asked.head, PASSWORD_CHANGED).is_some() => Some(Reason::PasswordChanged),
+            _ if query(asked.head, ACCOUNT_MADE).is_some() => Some(Reason::AccountMade),
             Some(Rejection::SessionExpired | Rejection::Expired) => Some(Reason::SessionEnded),
             Some(Rejection::SessionRevoked | Rejection::TokenRevoked) => {
                 Some(Reason::SessionRevoked)
@@ -91,12 +95,7 @@ impl Endpoints {
             identifier: identifier.to_owned(),
             secret: Secret::new(secret.to_owned()),
             client: asked.client,
-            user_agent: asked
-                .head
-                .headers
-                .get(USER_AGENT)
-                .map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned())
-                .unwrap_or_default(),
+            user_agent: browser(asked),
             remember,
             pending: asked.fields.text("pending")?.map(str::to_owned),
             device: self.device(asked).map(str::to_owned),
@@ -149,7 +148,7 @@ impl Endpoints {
     }
 
     /// The session that this browser is in, which a login takes the place of.
-    fn present_session(&self, asked: &Asked<'_>) -> Option<crate::id::SessionId> {
+    pub(super) fn present_session(&self, asked: &Asked<'_>) -> Option<crate::id::SessionId> {
         let of_caller = asked.caller.identity().and_then(|identity| identity.session);
         of_caller.or_else(|| match asked.refresh {
             Found::One(token) => self.sessions.session_of(token),
@@ -166,11 +165,7 @@ impl Endpoints {
         let mut cookies = self.pair_cookies(&begun.pair, asked.now);
         cookies.extend(self.device_cookie(begun));
         if asked.page {
-            let place = return_to.map_or("/", ReturnTo::as_str);
-            let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
-            let base = &self.config.login.base;
-            let onward = format!("{base}/login?{SIGNED_IN}=1&return_to={place}");
-            return Ok(Answered::see_other(&onward)?.with_pair(cookies, &begun.pair));
+            return Ok(self.onward(return_to)?.with_pair(cookies, &begun.pair));
         }
         let who = &begun.pair.who;
         let mut answer = Answered::json(&json!({
@@ -195,9 +190,6 @@ impl Endpoints {
         message: Message,
         refused: Refused,
     ) -> Result<Answered, Refused> {
-        if !asked.page {
-            return Err(refused);
-        }
         let login = pages::Login {
             identifier: form.identifier,
             return_to: form.return_to.map(ReturnTo::as_str),
@@ -205,8 +197,21 @@ impl Endpoints {
             reason: None,
             remember: form.remember,
         };
+        self.refused_form(asked, &Page::Login(login), refused)
+    }
+
+    /// A refusal as it is told to a program, or as the form again for a person.
+    pub(super) fn refused_form(
+        &self,
+        asked: &Asked<'_>,
+        page: &Page<'_>,
+        refused: Refused,
+    ) -> Result<Answered, Refused> {
+        if !asked.page {
+            return Err(refused);
+        }
         let status = refused.rejection.answer().status;
-        let mut answer = self.page(status, &Page::Login(login), asked);
+        let mut answer = self.page(status, page, asked);
         let page_fields = std::mem::take(&mut answer.headers);
         refused.rejection.add_fields(&mut answer.headers);
         answer.headers.extend(page_fields);
@@ -215,6 +220,20 @@ impl Endpoints {
         }
         Ok(answer)
     }
+
+    /// The way on from a login by form, past the page that sees whether cookies were kept.
+    pub(super) fn onward(&self, return_to: Option<&ReturnTo>) -> Result<Answered, Refused> {
+        let place = return_to.map_or("/", ReturnTo::as_str);
+        let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
+        let base = &self.config.login.base;
+        Answered::see_other(&format!("{base}/login?{SIGNED_IN}=1&return_to={place}"))
+    }
+}
+
+/// The `User-Agent`, for the list of one's sessions.
+pub(super) fn browser(asked: &Asked<'_>) -> String {
+    let agent = asked.head.headers.get(USER_AGENT);
+    agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()).unwrap_or_default()
 }
 
 /// What was typed, to be shown again; never the secret.

@@ -5,9 +5,11 @@ use serde_json::json;
 
 use super::pages::Page;
 use super::{Answered, Asked, Endpoints, Refused, query};
+use crate::id::{SessionId, UserId};
 use crate::message::cookies::Found;
 use crate::message::reject::Rejection;
 use crate::message::return_to::ReturnTo;
+use crate::store::rows::EndReason;
 
 impl Endpoints {
     /// Asks whether it is meant: a GET changes nothing.
@@ -29,6 +31,12 @@ impl Endpoints {
             Found::One(token) => self.sessions.session_of(token),
             Found::Absent | Found::Conflict => None,
         };
+        if query(asked.head, "all").is_some()
+            && let Some(user) = self.leaving(asked, by_refresh).await?
+        {
+            let ended = self.sessions.end_sessions_of(user, None, EndReason::Logout).await;
+            ended.map_err(|error| Rejection::StoreUnavailable(error.into()))?;
+        }
         for session in [by_caller, by_refresh.filter(|one| Some(*one) != by_caller)] {
             let Some(session) = session else { continue };
             // If this fails the cookies stay: the session lives, and the user can try again.
@@ -40,5 +48,19 @@ impl Endpoints {
             false => Answered::json(&json!({ "message": "Logout successful" })),
         };
         Ok(answer.with_cookies(self.cleared_cookies()))
+    }
+
+    /// Whose sessions end, all of them: the caller's, or that of the refresh token.
+    async fn leaving(
+        &self,
+        asked: &Asked<'_>,
+        by_refresh: Option<SessionId>,
+    ) -> Result<Option<UserId>, Rejection> {
+        if let Some(user) = asked.caller.identity().and_then(|identity| identity.user) {
+            return Ok(Some(user));
+        }
+        let Some(session) = by_refresh else { return Ok(None) };
+        let owner = self.sessions.owner_of(session).await;
+        owner.map_err(|error| Rejection::StoreUnavailable(error.into()))
     }
 }

@@ -1,12 +1,17 @@
 //! The gateway's own answers. Each endpoint is one file; [`Endpoint::ALL`] is the list that routing
 //! and the access table are held to.
 
+mod account;
 mod keys;
 mod login;
 mod logout;
 mod me;
 pub mod pages;
+mod password;
 mod refresh;
+mod signup;
+
+pub use signup::link_url;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +33,7 @@ use crate::message::form::Fields;
 use crate::message::reject::Rejection;
 use crate::message::return_to::{self, ReturnTo};
 use crate::session::{Allowance, Pair, Sessions};
+use crate::store::links::LinkKind;
 use crate::token::AccessClaims;
 pub use login::AGAIN;
 use pages::{Page, Pages};
@@ -47,6 +53,34 @@ pub enum Endpoint {
     Logout,
     /// `GET <base>/me`
     Me,
+    /// `GET <base>/signup`: the page for a new account.
+    SignupPage,
+    /// `POST <base>/signup`
+    Signup,
+    /// `GET <base>/setup`: the page that a setup link leads to.
+    SetupPage,
+    /// `POST <base>/setup`: the first account.
+    Setup,
+    /// `GET <base>/invite`: the page that an invitation leads to.
+    InvitePage,
+    /// `POST <base>/invite`
+    Invite,
+    /// `GET <base>/reset`: the page that a reset link leads to.
+    ResetPage,
+    /// `POST <base>/reset`
+    Reset,
+    /// `GET <base>/password`: the page for a new password.
+    PasswordPage,
+    /// `POST <base>/password`
+    Password,
+    /// `GET <base>/account`: the page with one's sessions.
+    AccountPage,
+    /// `GET <base>/sessions`: one's sessions.
+    Sessions,
+    /// `POST <base>/sessions/end`: one of them.
+    EndSession,
+    /// `POST <base>/sessions/end-others`: all but this one.
+    EndOthers,
     /// `GET /.well-known/jwks.json`
     Keys,
     /// `GET <base>/assets/NAME`: what the pages are dressed with.
@@ -58,13 +92,27 @@ const KEYS_PATH: &str = "/.well-known/jwks.json";
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 22] = [
         Self::LoginPage,
         Self::Login,
         Self::Refresh,
         Self::LogoutPage,
         Self::Logout,
         Self::Me,
+        Self::SignupPage,
+        Self::Signup,
+        Self::SetupPage,
+        Self::Setup,
+        Self::InvitePage,
+        Self::Invite,
+        Self::ResetPage,
+        Self::Reset,
+        Self::PasswordPage,
+        Self::Password,
+        Self::AccountPage,
+        Self::Sessions,
+        Self::EndSession,
+        Self::EndOthers,
         Self::Keys,
         Self::Asset,
     ];
@@ -72,8 +120,28 @@ impl Endpoint {
     /// Its method; `GET` serves `HEAD` too.
     pub const fn method(self) -> Method {
         match self {
-            Self::Login | Self::Refresh | Self::Logout => Method::POST,
-            Self::LoginPage | Self::LogoutPage | Self::Me | Self::Keys | Self::Asset => Method::GET,
+            Self::Login
+            | Self::Refresh
+            | Self::Logout
+            | Self::Signup
+            | Self::Setup
+            | Self::Invite
+            | Self::Reset
+            | Self::Password
+            | Self::EndSession
+            | Self::EndOthers => Method::POST,
+            Self::LoginPage
+            | Self::LogoutPage
+            | Self::Me
+            | Self::SignupPage
+            | Self::SetupPage
+            | Self::InvitePage
+            | Self::ResetPage
+            | Self::PasswordPage
+            | Self::AccountPage
+            | Self::Sessions
+            | Self::Keys
+            | Self::Asset => Method::GET,
         }
     }
 
@@ -84,6 +152,15 @@ impl Endpoint {
             Self::Refresh => "/refresh",
             Self::LogoutPage | Self::Logout => "/logout",
             Self::Me => "/me",
+            Self::SignupPage | Self::Signup => "/signup",
+            Self::SetupPage | Self::Setup => "/setup",
+            Self::InvitePage | Self::Invite => "/invite",
+            Self::ResetPage | Self::Reset => "/reset",
+            Self::PasswordPage | Self::Password => "/password",
+            Self::AccountPage => "/account",
+            Self::Sessions => "/sessions",
+            Self::EndSession => "/sessions/end",
+            Self::EndOthers => "/sessions/end-others",
             Self::Keys => KEYS_PATH,
             Self::Asset => "/assets/",
         }
@@ -107,18 +184,40 @@ impl Endpoint {
     /// Whether a caller whose access token has ended is refreshed in passing. Logging in and out
     /// replace or end the session: nothing is gained by renewing it first.
     pub const fn refreshes(self) -> bool {
-        matches!(self, Self::LoginPage | Self::LogoutPage | Self::Me)
+        matches!(
+            self,
+            Self::LoginPage
+                | Self::LogoutPage
+                | Self::Me
+                | Self::PasswordPage
+                | Self::Password
+                | Self::AccountPage
+                | Self::Sessions
+                | Self::EndSession
+                | Self::EndOthers
+        )
     }
 
     /// How a foreign page is kept from making a browser call it.
     pub const fn guard(self) -> Guard {
         match self {
             // No credential yet: only what is marked as foreign is refused.
-            Self::Login => Guard::Foreign,
-            Self::Refresh | Self::Logout => Guard::Cookie,
-            Self::LoginPage | Self::LogoutPage | Self::Me | Self::Keys | Self::Asset => {
-                Guard::Nothing
+            Self::Login | Self::Signup | Self::Setup | Self::Invite | Self::Reset => Guard::Foreign,
+            Self::Refresh | Self::Logout | Self::Password | Self::EndSession | Self::EndOthers => {
+                Guard::Cookie
             }
+            Self::LoginPage
+            | Self::LogoutPage
+            | Self::Me
+            | Self::SignupPage
+            | Self::SetupPage
+            | Self::InvitePage
+            | Self::ResetPage
+            | Self::PasswordPage
+            | Self::AccountPage
+            | Self::Sessions
+            | Self::Keys
+            | Self::Asset => Guard::Nothing,
         }
     }
 }
@@ -239,6 +338,20 @@ impl Endpoints {
             Endpoint::LogoutPage => Ok(self.logout_page(&asked)),
             Endpoint::Logout => self.logout(&asked).await,
             Endpoint::Me => self.me(asked),
+            Endpoint::SignupPage => self.signup_page(&asked),
+            Endpoint::Signup => self.signup(&asked).await,
+            Endpoint::SetupPage => self.newcomer_page(LinkKind::Setup, &asked).await,
+            Endpoint::Setup => self.newcomer_by_link(LinkKind::Setup, &asked).await,
+            Endpoint::InvitePage => self.newcomer_page(LinkKind::Invite, &asked).await,
+            Endpoint::Invite => self.newcomer_by_link(LinkKind::Invite, &asked).await,
+            Endpoint::ResetPage => self.reset_page(&asked).await,
+            Endpoint::Reset => self.reset(&asked).await,
+            Endpoint::PasswordPage => self.password_page(&asked),
+            Endpoint::Password => self.password(&asked).await,
+            Endpoint::AccountPage => self.account_page(&asked).await,
+            Endpoint::Sessions => self.own_sessions(&asked).await,
+            Endpoint::EndSession => self.end_session(&asked).await,
+            Endpoint::EndOthers => self.end_other_sessions(&asked).await,
             Endpoint::Keys => Ok(self.keys()),
             Endpoint::Asset => self.asset(&asked),
         }
@@ -347,8 +460,10 @@ impl Endpoints {
         let place = return_to::check(text?, &asked.own, &self.config.login.return_hosts)?;
         // Back to a page of ours would be a way round in circles.
         let base = self.config.login.base.as_str();
-        let ours = place.as_str().strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
-        (!ours).then_some(place)
+        let below = place.as_str().strip_prefix(base).filter(|rest| rest.starts_with('/'));
+        // But for the two that are a place of their own.
+        let circle = below.is_some_and(|page| !matches!(page, "/account" | "/password"));
+        (!circle).then_some(place)
     }
 }
 

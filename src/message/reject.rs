@@ -37,6 +37,18 @@ pub enum Rejection {
     /// told to the client: a whole sentence, without anything secret.
     #[error("validation: {0}")]
     Validation(Cow<'static, str>),
+    /// A name or a secret that no account can have.
+    #[error("unusable: {0:?}")]
+    Unusable(Unusable),
+    /// The name that was chosen is somebody's.
+    #[error("name taken")]
+    NameTaken,
+    /// A one-time link that was used, is over, or never was.
+    #[error("link spent")]
+    LinkSpent,
+    /// The password in use, asked for as proof by somebody who is logged in, is wrong.
+    #[error("wrong password")]
+    WrongPassword,
     /// The body has more bytes than allowed.
     #[error("body too large")]
     PayloadTooLarge,
@@ -140,6 +152,31 @@ pub enum Rejection {
     Internal(#[source] Cause),
 }
 
+/// What is wrong with a name or a secret that was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// The name has a form that no account can have.
+    Name,
+    /// The secret has too few characters.
+    SecretTooShort {
+        /// Characters needed.
+        least: usize,
+    },
+    /// The secret has too many bytes.
+    SecretTooLong {
+        /// Bytes allowed.
+        most: usize,
+    },
+    /// A PIN has something else than digits.
+    SecretNotDigits,
+    /// The secret has characters that nobody sees.
+    SecretUnprintable,
+    /// The secret is one of those that everybody tries first.
+    SecretCommon,
+    /// The secret and its confirmation differ.
+    SecretsDiffer,
+}
+
 /// What the client is told, and what we call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<'a> {
@@ -159,6 +196,16 @@ pub const LABELS: &[&str] = &[
     "bad_path",
     "bad_host",
     "validation",
+    "name_unusable",
+    "secret_too_short",
+    "secret_too_long",
+    "secret_not_digits",
+    "secret_unprintable",
+    "secret_common",
+    "secrets_differ",
+    "name_taken",
+    "link_spent",
+    "wrong_password",
     "body_too_large",
     "head_too_large",
     "request_timeout",
@@ -229,6 +276,20 @@ impl Rejection {
             Self::Validation(message) => {
                 (S::BAD_REQUEST, "validation_error", &**message, "validation")
             }
+            Self::Unusable(why) => return of_choice(*why),
+            Self::NameTaken => (S::CONFLICT, "name_taken", "This name is taken.", "name_taken"),
+            Self::LinkSpent => (
+                S::GONE,
+                "link_spent",
+                "This link was used or is over; ask for a new one.",
+                "link_spent",
+            ),
+            Self::WrongPassword => (
+                S::FORBIDDEN,
+                "wrong_password",
+                "This is not the password in use.",
+                "wrong_password",
+            ),
             Self::PayloadTooLarge => (
                 S::PAYLOAD_TOO_LARGE,
                 "payload_too_large",
@@ -503,6 +564,30 @@ fn of_body(error: &BodyError) -> Answer<'_> {
         }
         BodyError::Missing(name) => {
             (format!("The field `{name}` is missing.").into(), "body_missing")
+        }
+    };
+    Answer { status: StatusCode::BAD_REQUEST, code: "validation_error", message, label }
+}
+
+/// The part of the table for names and secrets that were chosen.
+fn of_choice(why: Unusable) -> Answer<'static> {
+    let (message, label) = match why {
+        Unusable::Name => ("This name cannot be used.".into(), "name_unusable"),
+        Unusable::SecretTooShort { least } => {
+            (format!("The secret needs at least {least} characters.").into(), "secret_too_short")
+        }
+        Unusable::SecretTooLong { most } => {
+            (format!("The secret has at most {most} bytes.").into(), "secret_too_long")
+        }
+        Unusable::SecretNotDigits => ("A PIN consists of digits.".into(), "secret_not_digits"),
+        Unusable::SecretUnprintable => {
+            ("The secret holds characters that nobody sees.".into(), "secret_unprintable")
+        }
+        Unusable::SecretCommon => {
+            ("This secret is among the first that anybody would try.".into(), "secret_common")
+        }
+        Unusable::SecretsDiffer => {
+            ("The secret and its confirmation differ.".into(), "secrets_differ")
         }
     };
     Answer { status: StatusCode::BAD_REQUEST, code: "validation_error", message, label }

@@ -323,7 +323,7 @@ impl Sessions {
         .await
     }
 
-    async fn password_is_right(
+    pub(super) async fn password_is_right(
         &self,
         secret: &Secret<String>,
         hash: Option<PasswordHash>,
@@ -343,7 +343,10 @@ impl Sessions {
     }
 
     /// Begins the session. `None` if the account changed so that it may not log in any more.
-    async fn open(self: &Arc<Self>, opening: Opening) -> Result<Option<Pair>, LoginError> {
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        opening: Opening,
+    ) -> Result<Option<Pair>, LoginError> {
         let Opening { attempt, user, mut proof, amr, remember } = opening;
         let now = self.clock.now();
         let session = self.new_session(&attempt, &user, &amr, remember, now)?;
@@ -459,13 +462,13 @@ impl Sessions {
 }
 
 /// A login whose factors are all proved.
-struct Opening {
-    attempt: Attempt,
-    user: User,
+pub(super) struct Opening {
+    pub(super) attempt: Attempt,
+    pub(super) user: User,
     /// The hash that the password was right for.
-    proof: Option<PasswordHash>,
-    amr: Vec<Factor>,
-    remember: bool,
+    pub(super) proof: Option<PasswordHash>,
+    pub(super) amr: Vec<Factor>,
+    pub(super) remember: bool,
 }
 
 /// The first factor that is not proved yet.

@@ -4,6 +4,7 @@
 //! Everything here may be called from any core: work that touches the store runs on a runtime of
 //! its own, and an act once begun there runs to its end though its caller has gone.
 
+mod accounts;
 mod audit;
 mod background;
 mod blocklist;
@@ -13,6 +14,7 @@ mod flight;
 mod foreign;
 mod keys;
 mod limits;
+mod links;
 mod login;
 mod name;
 mod opaque;
@@ -35,6 +37,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+pub use accounts::{AccountError, Newcomer, SignedUp};
 pub use audit::Auditor;
 pub use blocklist::BlocklistError;
 pub use device::DeviceCookie;
@@ -42,6 +45,7 @@ pub use fitness::{Fitness, Unfit};
 pub use foreign::{ForeignError, take_over};
 pub use keys::make as new_key;
 pub use limits::Allowance;
+pub use links::{LinkSecret, Purpose, draw_link};
 pub use login::{Attempt, Begun, Factor, LoginError, LoginStep};
 pub use name::{BadName, MAX_NAME_BYTES, login_key};
 pub use pair::{Pair, Who};
@@ -87,6 +91,10 @@ pub struct Settings {
     pub audit: config::Audit,
     /// `login.case`
     pub case: NameCase,
+    /// `login.reserved_names`
+    pub reserved_names: Vec<String>,
+    /// `login.site_name`: nobody's password.
+    pub site_name: String,
     /// `token.keys`
     pub keys: KeySource,
     /// `token.rotate_every`
@@ -106,6 +114,8 @@ impl Settings {
             attempts: config.attempts.clone(),
             audit: config.audit.clone(),
             case: config.login.case,
+            reserved_names: config.login.reserved_names.clone(),
+            site_name: config.login.site_name.clone(),
             keys: config.token.keys.clone(),
             rotate_keys_every: config.token.rotate_every,
             profile_claims: config.token.profile_claims,
@@ -353,6 +363,16 @@ impl Sessions {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Whose session it is, ended or not.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn owner_of(&self, session: SessionId) -> Result<Option<UserId>, StoreError> {
+        let store = self.store.clone();
+        let row = self.on_room(async move { store.session(session).await }).await?;
+        Ok(row.map(|(session, _)| session.user))
     }
 
     /// Ends all sessions of a user but `keep`; returns those ended.

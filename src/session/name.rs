@@ -1,6 +1,8 @@
 //! How login names are compared: one canonical form, for the store, the limits and the command
 //! line alike.
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::config::NameCase;
 
 /// Most bytes of a login name.
@@ -41,15 +43,17 @@ pub fn login_key(name: &str, case: NameCase) -> Result<String, BadName> {
     if name.chars().any(is_invisible) {
         return Err(BadName::Invisible);
     }
+    // What one keyboard writes as one character and another as two is one name (UAX 15).
+    let name = name.nfc();
     Ok(match case {
-        NameCase::Exact => name.to_owned(),
+        NameCase::Exact => name.collect(),
         // Down, up and down again, a character at a time: so the Greek final sigma, the sharp s and
         // the Kelvin sign fall together with their plain forms, wherever in the word they stand.
         NameCase::Fold => name
-            .chars()
             .flat_map(char::to_lowercase)
             .flat_map(char::to_uppercase)
             .flat_map(char::to_lowercase)
+            .nfc()
             .collect(),
     })
 }
@@ -76,6 +80,7 @@ mod tests {
         assert_eq!(fold("\u{212a}ate"), fold("Kate"), "the Kelvin sign");
         assert_eq!(fold("ΟΔΥΣΣΕΥΣ"), fold("οδυσσευς"));
         assert_eq!(fold("STRASSE"), fold("straße"));
+        assert_eq!(fold("Zoe\u{308}"), fold("zo\u{eb}"), "typed as one character or as two");
         assert_ne!(fold("ada"), fold("adah"));
         assert_ne!(login_key("Ada", NameCase::Exact), login_key("ada", NameCase::Exact));
     }

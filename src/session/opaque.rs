@@ -89,7 +89,7 @@ mod tests {
         #[test]
         fn preparing_twice_changes_nothing_more(text in "\\PC{0,40}|.{0,40}") {
             let once = form(&text);
-            prop_assert_eq!(form(&once), once.clone());
+            prop_assert_eq!(&form(&once), &once);
             prop_assert!(!text.is_ascii() || once == text);
         }
     }

@@ -1,6 +1,8 @@
 //! The access table: every endpoint and every kind of route, by every state of credential, in a
 //! cookie and as Bearer. A new endpoint does not compile here until it has a row.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::Method;
 use sallyport::endpoints::Endpoint;
 use serde_json::json;
@@ -85,7 +87,30 @@ fn expected(place: Place, state: State, carrier: Carrier) -> Verdict {
                 (_, State::Revoked) => (401, "session_revoked"),
                 (_, State::WrongPermission | State::Valid) => OK,
             },
-            Endpoint::Me => signed_in(state, OK),
+            Endpoint::Me
+            | Endpoint::PasswordPage
+            | Endpoint::AccountPage
+            | Endpoint::Sessions
+            | Endpoint::EndOthers => signed_in(state, OK),
+            // Who they are is looked at first; then nothing is wrong but the password and the id.
+            Endpoint::Password => match signed_in(state, OK) {
+                OK => (403, "wrong_password"),
+                refused => refused,
+            },
+            Endpoint::EndSession => match signed_in(state, OK) {
+                OK => (404, "not_found"),
+                refused => refused,
+            },
+            // Open to strangers, whatever they hold.
+            Endpoint::SignupPage => OK,
+            Endpoint::Signup => (201, ""),
+            // Opened by what stands in the link, and by no credential.
+            Endpoint::SetupPage
+            | Endpoint::Setup
+            | Endpoint::InvitePage
+            | Endpoint::Invite
+            | Endpoint::ResetPage
+            | Endpoint::Reset => (410, "link_spent"),
             Endpoint::Keys | Endpoint::Asset => OK,
         },
     }
@@ -118,6 +143,15 @@ fn address(place: Place) -> (Method, &'static str) {
                 Endpoint::Refresh => "/auth/refresh",
                 Endpoint::LogoutPage | Endpoint::Logout => "/auth/logout",
                 Endpoint::Me => "/auth/me",
+                Endpoint::SignupPage | Endpoint::Signup => "/auth/signup",
+                Endpoint::SetupPage | Endpoint::Setup => "/auth/setup",
+                Endpoint::InvitePage | Endpoint::Invite => "/auth/invite",
+                Endpoint::ResetPage | Endpoint::Reset => "/auth/reset",
+                Endpoint::PasswordPage | Endpoint::Password => "/auth/password",
+                Endpoint::AccountPage => "/auth/account",
+                Endpoint::Sessions => "/auth/sessions",
+                Endpoint::EndSession => "/auth/sessions/end",
+                Endpoint::EndOthers => "/auth/sessions/end-others",
                 Endpoint::Keys => "/.well-known/jwks.json",
                 Endpoint::Asset => "/auth/assets/style.css",
             };
@@ -145,12 +179,19 @@ struct Table {
     upstream: Upstream,
     expired: Tokens,
     revoked: Tokens,
+    /// Accounts made so far, for each needs a name of its own.
+    made: AtomicUsize,
 }
 
 impl Table {
     fn set() -> Self {
         let upstream = Upstream::answering(|_| response("200 OK", &[], "the application"));
-        let gate = Gate::before(&upstream);
+        // What is looked at is who may, not how often.
+        let lines = "[login]\nsignup = true\n[attempts]\n\
+                     per_account_and_network = { count = 1000, per = \"15m\" }\n\
+                     per_network = { count = 1000, per = \"15m\" }\n\
+                     per_account = { count = 1000, per = \"15m\" }\n";
+        let gate = Gate::with(&upstream, lines);
         gate.add_user("ada", &["editor"], &["admin"]);
         gate.add_user("bob", &[], &[]);
         let expired = Tokens::of(&gate.signed_in("ada"));
@@ -159,7 +200,7 @@ impl Table {
         let mut client = gate.signed_in("ada");
         let revoked = Tokens::of(&client);
         assert_eq!(client.post("/auth/logout").status, 200);
-        Self { gate, upstream, expired, revoked }
+        Self { gate, upstream, expired, revoked, made: AtomicUsize::new(0) }
     }
 
     /// Fresh tokens where the test may spend them.
@@ -204,9 +245,21 @@ impl Table {
         if method == Method::POST {
             ask = ask.field("Origin", ORIGIN);
         }
-        if place == Place::Own(Endpoint::Login) {
-            ask = ask.json(&json!({ "username": "ada", "password": PASSWORD }));
-        }
+        let Place::Own(endpoint) = place else { return ask.send() };
+        ask = match endpoint {
+            Endpoint::Login => ask.json(&json!({ "username": "ada", "password": PASSWORD })),
+            Endpoint::Signup | Endpoint::Setup | Endpoint::Invite => {
+                let newcomer = format!("guest {}", self.made.fetch_add(1, Ordering::Relaxed));
+                ask.json(&json!({ "username": newcomer, "password": "a rather long new secret" }))
+            }
+            Endpoint::Reset => ask.json(&json!({ "new_password": "a rather long new secret" })),
+            Endpoint::Password => ask.json(&json!({
+                "current_password": "not this one, surely",
+                "new_password": "a rather long new secret",
+            })),
+            Endpoint::EndSession => ask.json(&json!({ "session": "0".repeat(32) })),
+            _ => ask,
+        };
         ask.send()
     }
 }

@@ -14,7 +14,18 @@ fn application() -> Upstream {
 }
 
 /// The endpoints that take a body.
-const POSTS: [&str; 3] = ["/auth/login", "/auth/refresh", "/auth/logout"];
+const POSTS: [&str; 10] = [
+    "/auth/login",
+    "/auth/refresh",
+    "/auth/logout",
+    "/auth/signup",
+    "/auth/setup",
+    "/auth/invite",
+    "/auth/reset",
+    "/auth/password",
+    "/auth/sessions/end",
+    "/auth/sessions/end-others",
+];
 
 fn post(gate: &Gate, path: &str, kind: &str, body: &[u8]) -> Answer {
     gate.client().ask("POST", path).field("Origin", ORIGIN).body(kind, body).send()

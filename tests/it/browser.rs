@@ -81,3 +81,50 @@ fn a_person_logs_in_stays_in_and_logs_out() {
     browser.goto(&format!("{site}/public/a"));
     assert_eq!(browser.execute(script, &[]), 401);
 }
+
+#[test]
+fn a_person_makes_the_first_account_changes_its_password_and_ends_a_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = format!("[[upstream]]\nname = \"app\"\nservers = [\"demo\"]\n{ROUTES}");
+    Process::configure(folder.path(), &app);
+    let process = Process::start(folder.path());
+    process.err.wait_for("user add NAME");
+    let told = process.err.text();
+    let (_, token) = told.split_once("/auth/setup?token=").unwrap();
+    let token = token.split_whitespace().next().unwrap();
+    let site = format!("https://localhost:{}", process.address().port());
+    let browser = Browser::start();
+
+    browser.goto(&format!("{site}/auth/setup?token={token}"));
+    browser.find("input[name=username]").type_text("ada");
+    browser.find("input[name=password]").type_text(PASSWORD);
+    browser.find("input[name=password_confirmation]").type_text("something else");
+    browser.find("button[type=submit]").click();
+    assert!(browser.find("#error").text().contains("not the same"), "{}", browser.url());
+    browser.find("input[name=password]").type_text(PASSWORD);
+    browser.find("input[name=password_confirmation]").type_text(PASSWORD);
+    browser.find("button[type=submit]").click();
+    browser.until("the application", |browser| browser.url() == format!("{site}/"));
+    assert_eq!(browser.title(), "Demo application");
+    browser.goto(&format!("{site}/auth/setup?token={token}"));
+    assert!(browser.find("h1").text().contains("does not work any more"));
+
+    // Somebody else who knows the password.
+    assert_eq!(process.client().log_in("ada", PASSWORD, false).status, 200);
+    browser.goto(&format!("{site}/auth/account"));
+    assert_eq!(browser.find("h1").text(), "Your account");
+    browser.find(".sessions form button").click();
+    browser.until("the end of it", |browser| browser.url().contains("done=session_ended"));
+    assert!(browser.find(".note").text().contains("has ended"));
+
+    let new = "quite another secret of mine";
+    browser.find("a[href$='/auth/password']").click();
+    browser.find("input[name=current_password]").type_text(PASSWORD);
+    browser.find("input[name=new_password]").type_text(new);
+    browser.find("input[name=password_confirmation]").type_text(new);
+    browser.find("button[type=submit]").click();
+    browser.until("the account page", |browser| browser.url().contains("done=password_changed"));
+    assert!(browser.find(".note").text().contains("password is changed"));
+    assert_eq!(process.client().log_in("ada", PASSWORD, false).status, 401);
+    assert_eq!(process.client().log_in("ada", new, false).status, 200);
+}

@@ -4,6 +4,7 @@
 //! * `imports`: the walls between the rooms of `src/` stand;
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
 //! * `sessions`, `endings`: a login's whole life;
+//! * `accounts`: signup, setup, invite, reset, password, the list of one's sessions;
 //! * `doors`: the listeners beside the gate;
 //! * `proxying`, `forwarding`, `manners`, `websocket`, `smuggling`: between the client and the application;
 //! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
@@ -19,6 +20,7 @@
 )]
 
 mod access_table;
+mod accounts;
 mod bad_input;
 mod browser;
 mod csrf;

@@ -397,3 +397,114 @@ fn a_kill_at_any_moment_loses_no_acknowledged_login_rotation_or_logout() {
     }
     assert!(logins > 20 && logouts > 20, "{logins} and {logouts} are too few to prove anything");
 }
+
+/// The link that stands alone on a line of this text.
+fn link_in(text: &str, kind: &str) -> String {
+    let start = format!("https://localhost:8443/auth/{kind}?token=");
+    let mut links = text.lines().map(str::trim).filter(|line| line.starts_with(&start));
+    let link = links.next().unwrap_or_else(|| panic!("no link to {kind}:\n{text}"));
+    assert_eq!(links.next(), None, "{text}");
+    link.trim_start_matches(&start).to_owned()
+}
+
+fn use_link(client: &mut Client, kind: &str, token: &str, name: &str) -> u16 {
+    let secret = "chosen by the person themselves";
+    let body = json!({
+        "token": token, "username": name, "password": secret, "new_password": secret
+    });
+    let path = format!("/auth/{kind}");
+    client.ask("POST", &path).field("Origin", ORIGIN).json(&body).send().status
+}
+
+#[test]
+fn the_setup_link_of_any_start_makes_the_first_account_and_only_that() {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), "demo", LISTEN);
+    let start = || {
+        let process = Process::start(folder.path());
+        process.err.wait_for("user add NAME");
+        let token = link_in(&process.err.text(), "setup");
+        (process, token)
+    };
+    let (first, earlier) = start();
+    first.kill();
+    let (process, later) = start();
+    assert_ne!(earlier, later);
+    let mut client = process.client();
+    let page = client.open(&format!("/auth/setup?token={earlier}"));
+    assert_eq!(page.status, 200, "the link of before the restart is good still");
+    assert_eq!(use_link(&mut client, "setup", &earlier, "ada"), 201);
+    assert_eq!(client.get("/admin/a").status, 200);
+    for token in [&earlier, &later] {
+        assert_eq!(use_link(&mut process.client(), "setup", token, "eve"), 410);
+    }
+    let listed = succeeds(folder.path(), &["user", "list", "--json"], "");
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap().as_array().unwrap().len(), 1);
+    process.kill();
+    let again = Process::start(folder.path());
+    assert!(!again.err.text().contains("token="), "{}", again.err.text());
+}
+
+#[test]
+fn links_made_by_the_command_line_work_once_at_a_running_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), "demo", LISTEN);
+    add_user(folder.path(), "ada");
+    let process = Process::start(folder.path());
+    let invite = ["user", "invite", "--role", "editor", "--permission", "admin", "--ttl", "2h"];
+    let output = sallyport(folder.path(), &invite, "");
+    assert!(error_text(&output).contains("works once, until"), "{}", error_text(&output));
+    let token = link_in(&String::from_utf8(output.stdout).unwrap(), "invite");
+    let mut client = process.client();
+    assert_eq!(use_link(&mut client, "invite", &token, "bob"), 201);
+    assert_eq!(client.get("/admin/a").status, 200);
+    assert_eq!(use_link(&mut process.client(), "invite", &token, "eve"), 410);
+
+    let token = link_in(&succeeds(folder.path(), &["user", "reset", "Ada"], ""), "reset");
+    assert_eq!(use_link(&mut process.client(), "reset", &token, ""), 200);
+    assert_eq!(use_link(&mut process.client(), "reset", &token, ""), 410);
+    assert_eq!(process.client().log_in("ada", PASSWORD, false).status, 401);
+    let chosen = "chosen by the person themselves";
+    assert_eq!(process.client().log_in("ada", chosen, false).status, 200);
+
+    for (arguments, code) in [
+        (&["user", "reset", "nobody"][..], 1),
+        (&["user", "reset", "ada", "--ttl", "1s"], 2),
+        (&["user", "invite", "--ttl", "forever"], 2),
+        (&["user", "invite", "--role", "a,b"], 64),
+    ] {
+        let output = sallyport(folder.path(), arguments, "");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", error_text(&output));
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_command_line_obeys_the_rules_for_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ours.txt"), "Sallyport Is Our Gate\n").unwrap();
+    let add = ["user", "add", "ada", "--password-stdin"];
+    let listed = "[password]\nmemory = \"8KiB\"\niterations = 1\nblocklist = \"ours.txt\"\n";
+    let pins = "[login.secret]\nkind = \"pin\"\nmin_length = 4\n";
+    for (lines, secret, word) in [
+        ("", "too short", "15 characters"),
+        ("", "qwertyuiop1234567890", "first"),
+        (listed, "sallyport is our gate", "first"),
+        (pins, "80a4", "digits"),
+        (pins, "1234", "first"),
+    ] {
+        configure(folder.path(), "demo", lines);
+        let output = sallyport(folder.path(), &add, secret);
+        assert_eq!(output.status.code(), Some(65), "{secret}: {}", error_text(&output));
+        assert!(error_text(&output).contains(word), "{secret}: {}", error_text(&output));
+    }
+    succeeds(folder.path(), &add, "8049");
+    configure(folder.path(), "demo", "[password]\nblocklist = \"gone.txt\"\n");
+    let another = ["user", "add", "bob", "--password-stdin"];
+    for command in [&["check"][..], &["run"], &another] {
+        let output = sallyport(folder.path(), command, "whatever it may be");
+        let text = error_text(&output);
+        assert!(text.contains("gone.txt") && text.contains("password.blocklist"), "{text}");
+        assert_ne!(output.status.code(), Some(0), "{command:?}");
+    }
+}

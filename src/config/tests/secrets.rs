@@ -20,10 +20,10 @@ fn a_pin_is_warned_of_when_the_limits_let_all_of_them_be_tried_within_a_year() {
     assert!(only.contains("attempts.per_account"), "{only}");
     assert!(only.contains("all secrets of 4 digits") && only.contains("within 2 days"), "{only}");
     let tight = "[attempts]\nper_account = { count = 10, per = \"1d\" }\n";
-    assert_eq!(warnings(&format!("{pin}{tight}")), [String::new(); 0]);
+    assert!(warnings(&format!("{pin}{tight}")).is_empty());
     // Short passwords are no better than digits, and are told of as such.
     assert_eq!(warnings("[login.secret]\nmin_length = 6\n").len(), 2);
-    assert_eq!(warnings("[login.secret]\nkind = \"pin\"\nmin_length = 8\n"), [String::new(); 0]);
+    assert!(warnings("[login.secret]\nkind = \"pin\"\nmin_length = 8\n").is_empty());
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub(super) fn target(text: &str) -> Option<String> {
 /// Browser and system of a `User-Agent`, as far as they can be told; `None` where they cannot.
 /// Product tokens are looked for in the order in which the later ones are also claimed by the
 /// earlier: Edge says Chrome, Chrome says Safari.
-pub(super) fn device(user_agent: &str) -> (Option<&'static str>, Option<&'static str>) {
+pub fn device(user_agent: &str) -> (Option<&'static str>, Option<&'static str>) {
     const BROWSERS: &[(&str, &str)] = &[
         ("Edg", "Edge"),
         ("OPR/", "Opera"),

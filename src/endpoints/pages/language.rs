@@ -107,6 +107,16 @@ impl Texts {
         }
     }
 
+    /// Puts the texts that speak of a PIN in the place of those that speak of a password.
+    pub(super) fn speak_of_pins(&mut self) {
+        let of_pins: Vec<(String, String)> = self
+            .texts
+            .iter()
+            .filter_map(|(key, text)| Some((key.strip_prefix("pin.")?.to_owned(), text.clone())))
+            .collect();
+        self.texts.extend(of_pins);
+    }
+
     /// Whether there is such a text.
     pub(super) fn has(&self, key: &str) -> bool {
         self.texts.contains_key(key)

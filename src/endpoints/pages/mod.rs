@@ -18,6 +18,7 @@ mod view;
 mod tests;
 
 pub use assets::Asset;
+pub use display::device;
 pub use error::PageError;
 pub use language::Language;
 pub use page::{
@@ -56,6 +57,8 @@ pub struct PageSettings {
     pub signup: bool,
     /// Whether the login page leads to the page that resets a password. Default: no.
     pub reset: bool,
+    /// Whether the secret is a PIN: texts say so, and phones show digits to type. Default: no.
+    pub pin: bool,
     /// Foreign origins to which a login may lead back. Browsers that hold a redirect after a form
     /// to `form-action` (CSP3 section 6.6.2) must be told of them. Default: none.
     pub return_origins: Vec<String>,
@@ -99,6 +102,7 @@ impl Default for PageSettings {
             secret_field: "password".to_owned(),
             signup: false,
             reset: false,
+            pin: false,
             return_origins: Vec::new(),
             brand: Brand::default(),
             folder: None,
@@ -165,7 +169,10 @@ impl Pages {
         let headers = headers(&content_security_policy(&settings.return_origins));
         let mut pages = Self { settings, languages: Vec::new(), assets, headers };
         let site = pages.site();
-        for texts in all_texts {
+        for mut texts in all_texts {
+            if pages.settings.pin {
+                texts.speak_of_pins();
+            }
             let header = HeaderValue::from_str(&texts.tag).map_err(|_| PageError::Text {
                 file: texts.tag.clone(),
                 line: 0,
@@ -282,6 +289,7 @@ impl Pages {
             email => self.settings.identifier_field.to_ascii_lowercase().contains("mail"),
             signup => self.settings.signup,
             reset => self.settings.reset,
+            pin => self.settings.pin,
             logo,
             css => brand.style.is_some(),
             imprint => &brand.imprint,

@@ -127,6 +127,10 @@ pub enum Message {
     SecretTooShort,
     /// The password is longer than we take.
     SecretTooLong,
+    /// The new PIN has something else than digits.
+    SecretNotDigits,
+    /// The new password has characters that nobody sees.
+    SecretUnprintable,
     /// The new password is one of those that everybody tries first.
     SecretCommon,
     /// The two new passwords differ.
@@ -278,6 +282,8 @@ impl Message {
             Self::IdentifierTaken => "form.identifier_taken",
             Self::SecretTooShort => "form.secret_too_short",
             Self::SecretTooLong => "form.secret_too_long",
+            Self::SecretNotDigits => "form.secret_not_digits",
+            Self::SecretUnprintable => "form.secret_unprintable",
             Self::SecretCommon => "form.secret_common",
             Self::SecretsDiffer => "form.secrets_differ",
             Self::CurrentSecretWrong => "form.current_secret_wrong",
@@ -299,6 +305,8 @@ impl Message {
             | Self::SecretMissing
             | Self::SecretTooShort
             | Self::SecretTooLong
+            | Self::SecretNotDigits
+            | Self::SecretUnprintable
             | Self::SecretCommon
             | Self::SecretsDiffer => Field::Secret,
             Self::CurrentSecretWrong => Field::Current,
