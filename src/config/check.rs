@@ -11,6 +11,7 @@ mod listen;
 mod manners;
 mod routes;
 mod secrets;
+mod store;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -56,7 +57,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     let listen = listen::listen(&file.listen, file.tls.is_some(), found);
     let public_url = listen.as_ref().map(|listen| &listen.public_url);
     let tls = listen::tls(file.tls, found);
-    let store = listen::store(&file.store, found);
+    let store = store::store(&file.store, found);
     let session = credentials::session(&file.session, found);
     let cookies = cookies::cookies(
         &file.cookies,

@@ -11,6 +11,7 @@ mod manners;
 mod routes;
 mod secrets;
 mod sections;
+mod store;
 mod values;
 mod walk;
 
@@ -31,6 +32,7 @@ pub(super) use guards::*;
 pub(super) use manners::*;
 pub(super) use routes::*;
 pub(super) use sections::*;
+pub(super) use store::*;
 pub(super) use values::*;
 pub(super) use walk::{Lines, allowed, did_you_mean, flatten, kinds};
 

@@ -11,6 +11,7 @@ mod origin;
 mod pattern;
 mod reference;
 mod routes;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use routes::{
     Access, Assertion, Expect, ExpectCaller, HostPolicy, IdentityHeaders, Outcome, Route, Server,
     Servers, Upstream,
 };
+pub use store::{BadStoreUrl, Store, StoreUrl};
 
 use crate::secret::Secret;
 
@@ -46,7 +48,7 @@ pub struct Config {
     /// The certificate that clients see.
     pub tls: Tls,
     /// Where users, sessions and keys are kept.
-    pub store: StoreUrl,
+    pub store: Store,
     /// Lifetimes and the refresh style.
     pub session: Session,
     /// Names and attributes of our cookies.
@@ -140,15 +142,6 @@ pub enum Tls {
         /// `Strict-Transport-Security`, if it is told.
         hsts: Option<HeaderValue>,
     },
-}
-
-/// `[store] url`
-#[derive(Debug, Clone)]
-pub enum StoreUrl {
-    /// One file, for one gateway.
-    Sqlite(PathBuf),
-    /// For many replicas. The URL may hold a password.
-    Postgres(Secret<String>),
 }
 
 /// `[session]`

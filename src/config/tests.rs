@@ -53,7 +53,7 @@ fn the_default_config_is_without_warnings_and_says_what_the_design_says() {
     assert_eq!(config.listen.public_url.ascii(), "https://localhost:8443");
     assert!(matches!(&config.tls, Tls::Development { folder } if *folder == root().join("certs")));
     let data = root().join("data/sallyport.db");
-    assert!(matches!(&config.store, StoreUrl::Sqlite(path) if *path == data));
+    assert!(matches!(&config.store.url, StoreUrl::Sqlite(path) if *path == data));
     let shown: Vec<_> = config
         .routes
         .iter()
@@ -230,7 +230,7 @@ fn secrets_come_from_files_and_the_environment_and_are_not_shown() {
     let config = Config::parse(&text, &folder.path().join("gateway.toml")).unwrap();
     let KeySource::Fixed(key) = &config.token.keys else { panic!("{:?}", config.token.keys) };
     assert_eq!(key.expose(), b"0123456789abcdef0123456789abcdef");
-    assert!(matches!(&config.store, StoreUrl::Postgres(url) if url.expose().ends_with("x=y")));
+    assert!(matches!(&config.store.url, StoreUrl::Postgres(url) if url.expose().ends_with("x=y")));
     assert!(!format!("{config:?}").contains("planted-secret"));
     // Cargo sets this one for every test, and it is longer than a key must be.
     let text = format!("{DEV}[token]\nkeys = {{ env = \"CARGO_PKG_DESCRIPTION\" }}\n");

@@ -1,17 +1,15 @@
-//! Addresses, the site's own name, the certificate and the store.
+//! Addresses, the site's own name and the certificate.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
 
 use super::{DAY, Findings, HOUR};
-use crate::config::file::{self, TextOrSecret};
-use crate::config::{Listen, Origin, StoreUrl, Tls, split_host_port};
-use crate::secret::Secret;
+use crate::config::file;
+use crate::config::{Listen, Origin, Tls};
 
 pub(super) fn listen(
     file: &file::Listen,
@@ -182,65 +180,4 @@ pub(super) fn tls(file: Option<file::Tls>, found: &mut Findings<'_>) -> Option<T
             }
         }
     })
-}
-
-pub(super) fn store(file: &file::Store, found: &mut Findings<'_>) -> Option<StoreUrl> {
-    const KEY: &str = "store.url";
-    let url = match &file.url {
-        TextOrSecret::Text(text) => Secret::new(text.clone()),
-        TextOrSecret::Secret(secret) => {
-            let bytes = secret.read(found.base).map_err(|text| found.wrong(KEY, text)).ok()?;
-            match std::str::from_utf8(bytes.expose()) {
-                Ok(text) => Secret::new(text.to_owned()),
-                Err(_) => {
-                    found.wrong(KEY, "is not UTF-8");
-                    return None;
-                }
-            }
-        }
-    };
-    // No message shows the text: it may hold a password.
-    if let Some(path) = url.expose().strip_prefix("sqlite://") {
-        if path.is_empty() || path.contains(['?', '#']) {
-            found.wrong(KEY, "needs a plain path behind sqlite://");
-            return None;
-        }
-        let path: PathBuf = found.base.join(path);
-        return Some(StoreUrl::Sqlite(path));
-    }
-    let postgres = ["postgres://", "postgresql://"]
-        .into_iter()
-        .find_map(|scheme| url.expose().strip_prefix(scheme));
-    match postgres.map(is_postgres) {
-        Some(true) => Some(StoreUrl::Postgres(url)),
-        Some(false) => {
-            found.wrong_but(
-                KEY,
-                "is not a Postgres URL",
-                "write it as postgres://USER:PASSWORD@HOST:PORT/NAME, special characters \
-                 percent-encoded",
-            );
-            None
-        }
-        None => {
-            found.wrong(KEY, "must begin with sqlite:// or postgres://");
-            None
-        }
-    }
-}
-
-/// `[user[:password]@]host[:port]/name[?parameters]`; the host may be absent when a parameter names
-/// the socket.
-fn is_postgres(rest: &str) -> bool {
-    let (main, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    let Some((authority, name)) = main.split_once('/') else { return false };
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    let host_fits = if host.is_empty() {
-        parameters.split('&').any(|one| one.starts_with("host="))
-    } else {
-        split_host_port(host).is_some()
-    };
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    host_fits && !name.is_empty() && !name.contains('/') && !user.contains('@') && plain(rest)
 }

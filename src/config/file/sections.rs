@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{LoginSecret, reserved_names};
-use super::{NameOrOff, Period, SecretRef, TextOrSecret};
+use super::{NameOrOff, Period, SecretRef};
 
 /// Where the gateway listens, and the site's own name. At least one of `https` and `dev_http`.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -75,22 +75,6 @@ pub(in crate::config) struct Tls {
 
 fn hsts() -> Period {
     Period::new("365d")
-}
-
-/// Where users, sessions and keys are kept.
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::config) struct Store {
-    /// `"sqlite://PATH"`: one file, for one gateway (three slashes for an absolute path).
-    /// `"postgres://USER@HOST/NAME"`: for many replicas; since it may hold a password, it can also
-    /// come from a `file` or an environment variable.
-    pub url: TextOrSecret,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self { url: TextOrSecret::Text("sqlite://data/sallyport.db".to_owned()) }
-    }
 }
 
 /// Lifetimes, and who refreshes.
