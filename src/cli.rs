@@ -10,6 +10,7 @@ mod manual;
 mod output;
 mod run;
 mod sessions;
+mod stores;
 mod users;
 
 use std::path::PathBuf;
@@ -72,6 +73,17 @@ enum Command {
         /// The folder to write them to, such as /usr/local/share/man/man1. It must exist.
         folder: PathBuf,
     },
+    /// Brings the store's schema up to date, which a gateway does at its start, too: for roles that
+    /// may not, and for an upgrade in steps.
+    Migrate,
+    /// Writes a copy of the SQLite file while the gateway runs.
+    Backup {
+        /// The new file.
+        file: PathBuf,
+    },
+    /// The store as a whole.
+    #[command(subcommand)]
+    Store(stores::StoreCommand),
 }
 
 /// How results are shown.
@@ -169,6 +181,9 @@ fn obey(arguments: Arguments) -> Result<(), Failure> {
         Command::Init(arguments) => init::init(&path, arguments),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::man(&folder),
+        Command::Migrate => Desk::open(&path).map(|_desk| Desk::migrated()),
+        Command::Backup { file } => Desk::open(&path)?.backup(&file),
+        Command::Store(command) => stores::copy_store(command),
     }
 }
 
@@ -180,14 +195,19 @@ struct Desk {
     now: Timestamp,
 }
 
+/// Where the store is spoken to.
+fn room() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::Io { what: "a runtime could not be made", source })
+}
+
 impl Desk {
     fn open(path: &std::path::Path) -> Result<Self, Failure> {
         let config = Config::load(path)?;
-        let room = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|source| Failure::Io { what: "a runtime could not be made", source })?;
+        let room = room()?;
         let store = room.block_on(store::open(&config.store))?;
         Ok(Self { config, store, room, now: Clock::system().now() })
     }

@@ -63,6 +63,8 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
+    /// The system's, ahead by so many milliseconds.
+    Off(i64),
     Manual(Arc<AtomicI64>),
 }
 
@@ -70,6 +72,11 @@ impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
         Self(Source::System)
+    }
+
+    /// The machine's clock as if it were wrong: `millis` ahead. Made by tests only.
+    pub fn system_off_by(millis: i64) -> Self {
+        Self(Source::Off(millis))
     }
 
     /// A clock that stands still until [`Clock::advance`] moves it. Made by tests only: no config
@@ -81,13 +88,13 @@ impl Clock {
     /// The present moment.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system")]
     pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            Source::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp::EPOCH.plus(since)
-            }
-            Source::Manual(millis) => Timestamp(millis.load(Ordering::Acquire)),
-        }
+        let ahead = match &self.0 {
+            Source::System => 0,
+            Source::Off(millis) => *millis,
+            Source::Manual(millis) => return Timestamp(millis.load(Ordering::Acquire)),
+        };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(Timestamp::EPOCH.plus(since).0.saturating_add(ahead))
     }
 
     /// Moves a manual clock onward; the system's clock is not ours to move.

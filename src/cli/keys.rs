@@ -1,4 +1,4 @@
-//! `keys list|rotate`.
+//! `keys list|rotate|reseal`.
 
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use crate::session::new_key;
 use crate::store::audit::AuditKind;
 use crate::store::rows::KeyRow;
 
-/// How long a key is known before it signs: every gateway has read it by then.
-const AHEAD: Duration = Duration::from_secs(2);
+/// How long a key is known before it signs: every gateway has read it by then, though its clock may
+/// be two seconds off.
+const AHEAD: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -25,6 +26,9 @@ pub(super) enum KeysCommand {
     /// Makes a new signing key, which running gateways use within seconds. The older ones go on
     /// verifying until the last token that they signed has expired: nobody is logged out.
     Rotate,
+    /// Seals every signing key with store.seal_key, whichever of store.retired_seal_keys holds it
+    /// now.
+    Reseal,
 }
 
 impl Desk {
@@ -37,6 +41,7 @@ impl Desk {
         match command {
             KeysCommand::List { shown } => self.key_list(shown),
             KeysCommand::Rotate => self.rotate(),
+            KeysCommand::Reseal => self.reseal(),
         }
     }
 

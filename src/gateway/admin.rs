@@ -132,7 +132,7 @@ impl Admin {
         }
         match self.sessions.ready().await {
             Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
-            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("degraded: {error}\n")),
         }
     }
 

@@ -244,7 +244,13 @@ impl Journey {
     /// theft later.
     fn verify(&self, token: &str, now: Timestamp) -> Result<Rc<Remembered>, Refused> {
         let version = self.shared.sessions.revoked().version();
-        let claims = self.keyring.borrow().verify_access(token, now).map_err(Refused::from)?;
+        let claims = self.keyring.borrow().verify_access(token, now).map_err(|error| {
+            if error == TokenError::UnknownKey {
+                // Another replica may have made it. The next request will find it.
+                self.shared.sessions.ask_for_keys();
+            }
+            Refused::from(error)
+        })?;
         let mut identity = identity(claims);
         // When the operator shortens `access_ttl`, tokens that were made before must not outlive
         // the revocations that are written from now on.
@@ -260,7 +266,10 @@ impl Journey {
     /// Whether nothing that was revoked concerns a token that is otherwise good.
     fn honoured(&self, identity: &Identity) -> Result<(), Refused> {
         let revoked = self.shared.sessions.revoked();
-        let Identity { session, token, user, issued_at, .. } = identity;
+        let Identity { session, token, user, issued_at, expires_at, .. } = identity;
+        if !revoked.judges(expires_at.since(*issued_at)) {
+            return Err(Refused::Unjudged);
+        }
         if !revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at) {
             Ok(())
         } else if revoked.refuses(session.as_ref(), token, None, *issued_at) {
@@ -282,9 +291,16 @@ pub(super) enum Refused {
     /// the user was disabled, the store says that.
     Outdated,
     Revoked,
+    /// It lives too long to be honoured while nobody hears what is revoked.
+    Unjudged,
     Malformed,
     Forged,
 }
+
+/// The store has not been heard for longer than `store.revocation_max_age`.
+#[derive(Debug, thiserror::Error)]
+#[error("what was revoked has not been heard for too long")]
+struct Unheard;
 
 impl From<TokenError> for Refused {
     fn from(error: TokenError) -> Self {
@@ -307,6 +323,7 @@ impl From<Refused> for Rejection {
         match refused {
             Refused::Ended => Self::Expired,
             Refused::Revoked | Refused::Outdated => Self::TokenRevoked,
+            Refused::Unjudged => Self::StoreUnavailable(Box::new(Unheard)),
             Refused::Malformed => Self::Malformed,
             Refused::Forged | Refused::Retired => Self::InvalidSignature,
         }

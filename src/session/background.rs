@@ -1,7 +1,8 @@
 //! What goes on without being asked: hearing of revocations, reporting sights, rotating keys,
 //! sweeping.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::password::Hashers;
 use super::stats::Stats;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::config;
-use crate::id::SessionId;
+use crate::id::{Revoked, SessionId};
 use crate::store::import::PREFIXES_MAX;
 use crate::store::{Store, StoreError};
 use crate::token::RevokedSet;
@@ -42,7 +43,76 @@ impl Pulse {
     }
 }
 
-/// Follows which keys other processes and replicas make, and what they revoke, from the sequence `last` on, for ever.
+/// How far this machine's clock is from the one that all replicas share.
+#[derive(Default)]
+pub(super) struct Skew(AtomicI64);
+
+impl Skew {
+    /// Milliseconds that our clock is ahead, if that is more than tokens can bear.
+    pub(super) fn apart(&self) -> Option<i64> {
+        let apart = self.0.load(Ordering::Relaxed);
+        (Duration::from_millis(apart.unsigned_abs()) > APART_MAX).then_some(apart)
+    }
+
+    /// Asks the store for its time. How long that took is how much less is known.
+    pub(super) async fn measure(&self, store: &dyn Store, clock: &Clock) {
+        let asked = Stopwatch::start();
+        let before = clock.now();
+        // While it does not answer, what was measured last stands.
+        if let Ok(Some(shared)) = store.shared_clock().await {
+            let took = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
+            let ahead = before.millis().saturating_sub(shared.millis());
+            // Their reading was made at some moment between our two.
+            let least = if ahead > 0 { ahead } else { ahead.saturating_add(took).min(0) };
+            self.0.store(least, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Measures from time to time, for ever.
+pub(super) async fn compare_clocks(store: Arc<dyn Store>, skew: Arc<Skew>, clock: Clock) {
+    let mut ticks = interval(COMPARE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = false;
+    loop {
+        ticks.tick().await;
+        skew.measure(&*store, &clock).await;
+        match skew.apart() {
+            Some(apart) if !told => {
+                tracing::error!(clock.ahead_ms = apart, "the clock is not the other replicas'");
+                told = true;
+            }
+            None if told => {
+                tracing::info!("the clock is right again");
+                told = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Says what can still be judged when the store has not been heard for longer than `max_age`, for
+/// ever. By a clock of its own: whoever reads the store may be waiting for it.
+pub(super) async fn heed_silence(revoked: Arc<RevokedSet>, pulse: Arc<Pulse>, max_age: Duration) {
+    let mut ticks = interval((max_age / 8).min(LOOK_EVERY));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let silent = pulse.silence() > max_age;
+        if revoked.judge_up_to(silent.then_some(max_age)) {
+            if silent {
+                tracing::error!(
+                    "the store has been silent for too long: long-lived tokens are refused"
+                );
+            } else {
+                tracing::info!("the store is heard again");
+            }
+        }
+    }
+}
+
+/// Follows which keys other processes and replicas make, and what they revoke, from the sequence
+/// `last` on, for ever.
 pub(super) async fn follow(
     store: Arc<dyn Store>,
     revoked: Arc<RevokedSet>,
@@ -52,10 +122,24 @@ pub(super) async fn follow(
     mut last: i64,
 ) {
     let mut failing = false;
+    let mut epoch = store.epoch();
     for round in 1_u32.. {
+        let heard = store.changed(LOOK_EVERY).await;
+        let present = store.epoch();
         // Everything from time to time: a store that was restored counts from lower numbers on.
-        let after = if round % ROUNDS_PER_FULL_READ == 0 { 0 } else { last - OVERLAP };
-        let read = match store.changed(LOOK_EVERY).await {
+        let all = failing || present != epoch || round % ROUNDS_PER_FULL_READ == 0;
+        let after = if all { 0 } else { last - OVERLAP };
+        let read = match heard {
+            Ok(()) if failing || present != epoch => {
+                let given = give_back(&*store, &revoked, &clock).await;
+                if given.is_ok() {
+                    epoch = present;
+                }
+                given
+            }
+            heard => heard,
+        };
+        let read = match read {
             Ok(()) => {
                 // The few rows of the ring cost less than to ask whether it was they that changed.
                 if let Err(error) = keys.reload().await {
@@ -66,17 +150,39 @@ pub(super) async fn follow(
             Err(error) => Err(error),
         };
         match read {
-            Ok(highest) if after == 0 => last = highest,
+            Ok(highest) if all => last = highest,
             Ok(highest) => last = last.max(highest),
-            Err(error) => {
+            Err(ref error) => {
                 if !failing {
-                    tracing::error!(error = %cause(&error), "revocations cannot be read");
+                    tracing::error!(error = %cause(error), "revocations cannot be read");
                 }
                 sleep(LOOK_EVERY).await;
             }
         }
-        failing = pulse.silence() > SILENCE_MAX;
+        failing = read.is_err();
     }
+}
+
+/// After an outage: the server that is back may be another one, which has not heard the last ends.
+/// What we know of them is written there again, so that what was ended stays so.
+async fn give_back(
+    store: &dyn Store,
+    revoked: &RevokedSet,
+    clock: &Clock,
+) -> Result<(), StoreError> {
+    let now = clock.now();
+    let known: HashSet<Revoked> =
+        store.revocations(0, now).await?.into_iter().map(|entry| entry.subject).collect();
+    let forgotten: Vec<_> = revoked
+        .entries()
+        .into_iter()
+        .filter(|(subject, until)| *until > now && !known.contains(subject))
+        .collect();
+    if !forgotten.is_empty() {
+        store.revoke_again(&forgotten, now).await?;
+        tracing::warn!(revocations = forgotten.len(), "the store had forgotten what was revoked");
+    }
+    Ok(())
 }
 
 /// Applies the store's revocations with a sequence above `after`; the highest sequence there was,
@@ -214,8 +320,10 @@ pub(super) async fn sweep_audit(store: Arc<dyn Store>, settings: config::Audit, 
 /// First sights that may wait to be told; beyond it they are dropped.
 pub(super) const SIGHTS_MAX: usize = 4096;
 
-/// Without a word from the store for so long, we do not hear what others revoke.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Clocks further apart than that are told: the times in tokens would be wrong by too much.
+const APART_MAX: Duration = Duration::from_secs(2);
+
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
 /// The longest time until a revocation of another process is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -61,7 +61,7 @@ use crate::store::audit::{Actor, AuditKind};
 use crate::store::rows::{EndReason, Session, User};
 use crate::store::{Store, StoreError};
 use crate::token::{KeyError, Keyring, RevokedSet, Rules};
-use background::Pulse;
+use background::{Pulse, Skew};
 use flight::Flights;
 use keys::Keys;
 use limits::Limits;
@@ -103,6 +103,8 @@ pub struct Settings {
     pub profile_claims: bool,
     /// Issuer, audience and algorithms.
     pub tokens: Rules,
+    /// `store.revocation_max_age`
+    pub revocation_max_age: Duration,
 }
 
 impl Settings {
@@ -120,6 +122,7 @@ impl Settings {
             rotate_keys_every: config.token.rotate_every,
             profile_claims: config.token.profile_claims,
             tokens: Rules::of(config),
+            revocation_max_age: config.store.revocation_max_age,
         }
     }
 }
@@ -156,6 +159,13 @@ pub enum NotReady {
     /// Revocations have not been read for too long: sessions ended elsewhere go on here.
     #[error("revocations were last read {} ms ago", .0.as_millis())]
     Deaf(Duration),
+    /// This machine's clock is not the one of the other replicas.
+    #[error(
+        "the clock of this machine is {} ms {} that of the store; set it right (NTP)",
+        .0.unsigned_abs(),
+        if *.0 > 0 { "ahead of" } else { "behind" }
+    )]
+    Clock(i64),
 }
 
 /// Logins, refreshes and logouts; shared by all cores.
@@ -173,6 +183,7 @@ pub struct Sessions {
     flights: Flights<Result<Refreshed, RefreshError>>,
     sights: mpsc::Sender<(SessionId, u64)>,
     pulse: Arc<Pulse>,
+    skew: Arc<Skew>,
     stats: Arc<Stats>,
     audit: Arc<Auditor>,
     background: Vec<AbortHandle>,
@@ -216,6 +227,8 @@ impl Sessions {
         let revoked = Arc::new(RevokedSet::new());
         let pulse = Arc::new(Pulse::default());
         let last = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
+        let skew = Arc::new(Skew::default());
+        skew.measure(&*store, &clock).await;
         let limits = Arc::new(Limits::new(&settings.attempts, &clock));
         let stats = Arc::<Stats>::default();
         let (sights, seen) = mpsc::channel(background::SIGHTS_MAX);
@@ -243,6 +256,14 @@ impl Sessions {
             room.spawn(rotate).abort_handle(),
             room.spawn(forget).abort_handle(),
             room.spawn(background::follow_kinds(store.clone(), hashers.clone())).abort_handle(),
+            room.spawn(background::heed_silence(
+                revoked.clone(),
+                pulse.clone(),
+                settings.revocation_max_age,
+            ))
+            .abort_handle(),
+            room.spawn(background::compare_clocks(store.clone(), skew.clone(), clock.clone()))
+                .abort_handle(),
         ];
         Ok(Arc::new(Self {
             rules: refresh::Rules::from(&settings.session),
@@ -258,6 +279,7 @@ impl Sessions {
             fitness,
             sights,
             pulse,
+            skew,
             stats,
             audit,
             background,
@@ -435,8 +457,11 @@ impl Sessions {
     /// Why not.
     pub async fn ready(&self) -> Result<(), NotReady> {
         let silence = self.pulse.silence();
-        if silence > background::SILENCE_MAX {
+        if silence > self.settings.revocation_max_age {
             return Err(NotReady::Deaf(silence));
+        }
+        if let Some(apart) = self.skew.apart() {
+            return Err(NotReady::Clock(apart));
         }
         let store = self.store.clone();
         self.on_room(async move { store.ping().await }).await.map_err(NotReady::Store)
@@ -486,6 +511,13 @@ impl Sessions {
             }
             Err(_) => false,
         }
+    }
+
+    /// Has keys read that another replica may have made, without waiting for it. Once a second at
+    /// most, however often it is asked.
+    pub fn ask_for_keys(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        self.room.spawn(async move { this.learn_keys().await });
     }
 
     /// Runs `act` where the store lives, and to its end even if the caller goes.

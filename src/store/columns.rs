@@ -3,11 +3,12 @@
 
 use crate::clock::Timestamp;
 use crate::id::{KeyId, Revoked, SessionId, TokenId, UserId};
-use crate::secret::{PasswordHash, Secret};
+use crate::secret::PasswordHash;
 
 use super::StoreError;
 use super::links::{Link, LinkHash, LinkKind};
 use super::rows::{EndReason, Ended, KeyRow, RefreshRecord, Revocation, Session, User};
+use super::seal::Seal;
 
 /// The columns of [`UserColumns`], for a `SELECT` that may join `sessions`.
 macro_rules! user_columns {
@@ -244,15 +245,36 @@ pub(super) struct KeyColumns {
     created_at: i64,
 }
 
-impl From<KeyColumns> for KeyRow {
-    fn from(row: KeyColumns) -> Self {
-        Self {
-            id: KeyId::new(&row.id),
-            secret: Secret::new(row.secret),
-            active_from: Timestamp::from_millis(row.active_from),
-            created_at: Timestamp::from_millis(row.created_at),
-        }
+impl KeyColumns {
+    /// The key itself, out of its seal.
+    pub(super) fn opened(self, seal: &Seal) -> Result<KeyRow, StoreError> {
+        let id = KeyId::new(&self.id);
+        Ok(KeyRow {
+            secret: seal.open(&id, self.secret)?,
+            id,
+            active_from: Timestamp::from_millis(self.active_from),
+            created_at: Timestamp::from_millis(self.created_at),
+        })
     }
+}
+
+/// A key that has to be sealed in another way than it is.
+pub(super) struct Resealed {
+    pub(super) id: String,
+    pub(super) before: Vec<u8>,
+    pub(super) after: Vec<u8>,
+}
+
+/// Those of `rows` that are not sealed as `seal` seals now.
+pub(super) fn resealed(rows: &[KeyColumns], seal: &Seal) -> Result<Vec<Resealed>, StoreError> {
+    let mut all = Vec::new();
+    for row in rows.iter().filter(|row| !seal.fits(&row.secret)) {
+        let id = KeyId::new(&row.id);
+        let plain = seal.open(&id, row.secret.clone())?;
+        let (before, after) = (row.secret.clone(), seal.close(&id, &plain)?);
+        all.push(Resealed { id: row.id.clone(), before, after });
+    }
+    Ok(all)
 }
 
 /// Each row as what it stands for.

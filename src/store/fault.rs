@@ -17,6 +17,30 @@ impl StoreError {
     }
 }
 
+/// What a driver says, after what it means for the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{meaning}: {source}")]
+struct Explained {
+    meaning: &'static str,
+    /// Whether the connection, or the server behind it, is of no more use.
+    of_the_way: bool,
+    source: sqlx::Error,
+}
+
+impl StoreError {
+    /// Whether the way to the server is to blame, and not the act: gone, going, or not the one that
+    /// takes writes.
+    pub(super) fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::Unavailable(cause) => {
+                cause.downcast_ref::<Explained>().is_some_and(|cause| cause.of_the_way)
+                    || cause.is::<Busy>()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
@@ -25,12 +49,88 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::ColumnIndexOutOfBounds { .. }
             | sqlx::Error::TypeNotFound { .. }
             | sqlx::Error::Decode(_) => Self::Unreadable(error.to_string()),
-            sqlx::Error::Database(ref cause) if is_damage(&**cause) => {
-                Self::Unreadable(error.to_string())
-            }
-            other => Self::unavailable(other),
+            sqlx::Error::Database(ref cause) if is_damage(&**cause) => Self::Unreadable(format!(
+                "{error}; if the file is damaged, or is none of ours, restore a backup"
+            )),
+            other => match explain(&other) {
+                Some((meaning, of_the_way)) => {
+                    Self::unavailable(Explained { meaning, of_the_way, source: other })
+                }
+                None => Self::unavailable(other),
+            },
         }
     }
+}
+
+/// What an error means to who runs the gateway, with what to do; and whether the way to the server
+/// is to blame.
+fn explain(error: &sqlx::Error) -> Option<(&'static str, bool)> {
+    Some(match error {
+        // What TLS refuses comes as an error of the connection, too.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => UNTRUSTED,
+        sqlx::Error::Io(_) => {
+            ("no server answers there; start it, or correct host and port of store.url", true)
+        }
+        sqlx::Error::Tls(_) => UNTRUSTED,
+        sqlx::Error::PoolTimedOut => ("no connection became free in time", true),
+        sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            ("the server cannot be understood", true)
+        }
+        sqlx::Error::Database(cause) => return explain_code(&**cause),
+        _ => return None,
+    })
+}
+
+const UNTRUSTED: (&str, bool) = (
+    "the server's certificate cannot be trusted; name the authority that signed it \
+     (?sslrootcert=FILE) and the host that it was made for, or, on a network that you trust, choose \
+     another sslmode",
+    true,
+);
+
+/// By the codes of Postgres (its appendix A) and SQLite.
+fn explain_code(error: &dyn DatabaseError) -> Option<(&'static str, bool)> {
+    if let Some(error) = error.try_downcast_ref::<SqliteError>() {
+        return match primary_code(error)? {
+            8 => {
+                Some(("the file cannot be written; mend its rights, or those of its folder", false))
+            }
+            10 => Some(("the disk failed", false)),
+            13 => Some(("the disk is full; make room", false)),
+            14 => {
+                Some(("the file cannot be opened; mend its rights, or those of its folder", false))
+            }
+            _ => None,
+        };
+    }
+    let code = error.code()?;
+    Some(match &*code {
+        "28P01" | "28000" => {
+            ("the server refuses the user or the password of store.url; correct them", true)
+        }
+        "3D000" => {
+            ("there is no database of that name; create it (createdb), or correct store.url", true)
+        }
+        "3F000" => ("there is no schema to work in; correct the role's search_path", false),
+        "42501" => (
+            "the role of store.url lacks a right; let its owner GRANT it, or run `sallyport migrate` \
+             with a role that owns the schema",
+            false,
+        ),
+        "25006" => ("the server takes no writes now: it is a standby", true),
+        "53100" => ("the server's disk is full; make room", false),
+        "53200" => ("the server is out of memory", false),
+        "53300" => (
+            "the server has no connection left for us; raise its max_connections, or lower \
+             store.connections of each replica",
+            true,
+        ),
+        "57014" => ("the server gave it up, for it took too long", false),
+        "55P03" => ("another held the lock for too long", false),
+        "57P01" | "57P02" | "57P03" | "57P05" => ("the server is stopping or starting", true),
+        code if code.starts_with("08") => ("the connection to the server broke", true),
+        _ => return None,
+    })
 }
 
 /// Whether waiting cannot help: this is no database of ours, or not a sound one.
@@ -59,13 +159,34 @@ fn primary_code(error: &SqliteError) -> Option<i32> {
     Some(code & 0xff)
 }
 
-/// Whether the schema at version `found` (none: not made yet) is the newest of `migrations`. One
-/// that is newer still is refused.
-pub(super) fn is_up_to_date(found: Option<i64>, known: &Migrator) -> Result<bool, StoreError> {
-    match found {
-        Some(found) if found > newest(known) => Err(too_new(found, known)),
-        found => Ok(found == Some(newest(known))),
+/// What is to be done about a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing.
+    Current,
+    /// Migrations are to be made.
+    Behind,
+    /// A newer program has made some, and left room for this one.
+    Newer,
+}
+
+/// What the migrations that were `applied` mean for a program that knows `known`. A schema that
+/// `needs` a program of a later version is refused.
+pub(super) fn state(
+    applied: Vec<i64>,
+    needs: Option<i64>,
+    known: &Migrator,
+) -> Result<State, StoreError> {
+    let newest = newest(known);
+    if let Some(found) = applied.last().copied().filter(|found| *found > newest) {
+        // One from before this was written down, or beyond us, has promised nothing.
+        if needs.is_none_or(|needs| needs > newest) {
+            return Err(too_new(found, known));
+        }
+        return Ok(State::Newer);
     }
+    let missing = known.iter().any(|migration| !applied.contains(&migration.version));
+    Ok(if missing { State::Behind } else { State::Current })
 }
 
 fn newest(migrations: &Migrator) -> i64 {

@@ -1,15 +1,19 @@
 //! What must survive a restart. The trait speaks in whole acts, so that no backend can have a race
 //! between two halves of one; `contract` holds every backend to the same behaviour.
 
+pub mod attempts;
 pub mod audit;
 pub mod import;
 pub mod links;
 pub mod postgres;
 pub mod rows;
+pub mod seal;
 pub mod sqlite;
+pub mod upkeep;
 
 mod change;
 mod columns;
+pub mod copy;
 mod fault;
 
 #[cfg(test)]
@@ -21,24 +25,43 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::config::StoreUrl;
+use crate::config::{self, StoreUrl};
 use crate::id::{SessionId, TokenId, UserId};
+use attempts::Attempts;
 use audit::Audit;
 use import::Import;
 use links::Links;
 use rows::{EndReason, KeyRow, RefreshRecord, Revocation, Session, User, UserChange};
+use seal::Seal;
+use upkeep::Upkeep;
 
 /// How many rows one call of [`Store::sweep`] removes of each kind: other acts wait that long.
 const SWEEP_BATCH: u32 = 500;
 
-/// Opens the store that the config names, and brings its schema up to date. It writes on the
-/// runtime that this is called on.
-pub async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, StoreError> {
-    let waits = Waits::default();
-    Ok(match url {
-        StoreUrl::Sqlite(path) => Arc::new(sqlite::Sqlite::open(path, waits).await?),
-        StoreUrl::Postgres(url) => Arc::new(postgres::Postgres::open(url, waits).await?),
-    })
+/// Opens the store that the config names, brings its schema up to date and its keys under the
+/// present seal. It writes on the runtime that this is called on.
+pub async fn open(config: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
+    let waits = Waits { lock: config.patience, turn: config.patience };
+    let seal = Seal::of(config);
+    let sealing = !seal.is_none();
+    let store: Arc<dyn Store> = match &config.url {
+        StoreUrl::Sqlite(path) => Arc::new(sqlite::Sqlite::open(path, seal, waits).await?),
+        StoreUrl::Postgres(url) => {
+            let reach = postgres::Reach {
+                url,
+                direct_url: config.direct_url.as_ref(),
+                connections: config.connections,
+            };
+            Arc::new(postgres::Postgres::open(&reach, seal, waits).await?)
+        }
+    };
+    if sealing {
+        let sealed = store.reseal_keys().await?;
+        if sealed > 0 {
+            tracing::info!(keys = sealed, "signing keys were sealed with store.seal_key");
+        }
+    }
+    Ok(store)
 }
 
 /// How long an act may wait before it is `Unavailable`.
@@ -75,6 +98,9 @@ pub enum StoreError {
     /// What is kept cannot be read: made by a newer version, or damaged.
     #[error("the store holds something that this version cannot read: {0}")]
     Unreadable(String),
+    /// It cannot be done here, however often it is tried; what to do instead.
+    #[error("the store does not do that: {0}")]
+    Refused(String),
 }
 
 /// What [`Store::advance`] did.
@@ -104,7 +130,7 @@ pub struct Step {
 /// Users, sessions, revocations and keys. Each act is atomic and, once it has returned `Ok`,
 /// durable: a kill at any moment does not lose it.
 #[async_trait]
-pub trait Store: Links + Audit + Import + Send + Sync + 'static {
+pub trait Store: Links + Audit + Import + Attempts + Upkeep + Send + Sync + 'static {
     // Accounts.
 
     /// Adds an account. `NameTaken` if its `login_key` exists.

@@ -2,6 +2,7 @@
 //! last of their access tokens has expired by itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -16,9 +17,11 @@ use crate::id::{Revoked, SessionId, TokenId, UserId};
 /// refused, and one integer compare is the whole check.
 ///
 /// Bounded by what the store tells and by [`sweep`](Self::sweep): strangers add nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RevokedSet {
     version: AtomicU64,
+    /// The longest life, in milliseconds, of a token that can be judged.
+    judged: AtomicU64,
     /// With the moment from which on the entry is not needed any more.
     sessions: DashMap<SessionId, Timestamp>,
     tokens: DashMap<TokenId, Timestamp>,
@@ -32,10 +35,53 @@ struct CutOff {
     until: Timestamp,
 }
 
+impl Default for RevokedSet {
+    fn default() -> Self {
+        Self {
+            version: AtomicU64::new(0),
+            judged: AtomicU64::new(u64::MAX),
+            sessions: DashMap::new(),
+            tokens: DashMap::new(),
+            users: DashMap::new(),
+        }
+    }
+}
+
 impl RevokedSet {
     /// Nothing revoked, version 0.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says that what others revoke has not been heard for so long that only tokens which live no
+    /// longer than `longest` can be judged: those that were issued before the silence have ended by
+    /// themselves. `None`: all can. Whether that is new.
+    pub fn judge_up_to(&self, longest: Option<Duration>) -> bool {
+        let millis =
+            longest.map_or(u64::MAX, |life| u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
+        let new = self.judged.swap(millis, Ordering::AcqRel) != millis;
+        if new {
+            // After it, as with an entry: what is remembered is looked at again.
+            self.version.fetch_add(1, Ordering::Release);
+        }
+        new
+    }
+
+    /// Whether a token that lives this long from its issue on can be judged now.
+    pub fn judges(&self, life: Duration) -> bool {
+        u64::try_from(life.as_millis()).unwrap_or(u64::MAX) <= self.judged.load(Ordering::Acquire)
+    }
+
+    /// All that is refused, with its end: for a store that has forgotten some of it.
+    pub fn entries(&self) -> Vec<(Revoked, Timestamp)> {
+        let sessions =
+            self.sessions.iter().map(|entry| (Revoked::Session(*entry.key()), *entry.value()));
+        let tokens = self.tokens.iter().map(|entry| (Revoked::Token(*entry.key()), *entry.value()));
+        let users = self
+            .users
+            .iter()
+            .map(|entry| (Revoked::User(*entry.key(), entry.value().at), entry.value().until));
+        sessions.chain(tokens).chain(users).collect()
     }
 
     /// Moves on with every revocation that refuses something new.
@@ -193,6 +239,18 @@ mod tests {
         assert_eq!(set.version(), 2);
         set.sweep(NOW.plus(TTL * 2));
         assert_eq!((set.version(), set.len()), (2, 0));
+    }
+
+    #[test]
+    fn in_silence_only_what_lives_short_is_judged() {
+        let set = RevokedSet::new();
+        let life = |secs| Duration::from_secs(secs);
+        assert!(set.judges(life(u64::MAX / 1000)));
+        assert!(set.judge_up_to(Some(TTL)) && !set.judge_up_to(Some(TTL)));
+        assert!(set.judges(TTL) && !set.judges(TTL + Duration::from_millis(1)));
+        assert_eq!(set.version(), 1, "what is remembered is looked at again");
+        assert!(set.judge_up_to(None));
+        assert!(set.judges(TTL * 1000));
     }
 
     #[test]

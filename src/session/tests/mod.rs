@@ -16,6 +16,7 @@ use super::*;
 use crate::config::{Algorithm, Quota, RefreshStyle};
 use crate::secret::{PasswordHash, Secret};
 use crate::store::Waits;
+use crate::store::seal::Seal;
 use crate::store::sqlite::Sqlite;
 
 pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -72,7 +73,7 @@ impl Site {
 }
 
 pub(super) async fn open(folder: &Path) -> Arc<dyn Store> {
-    Arc::new(Sqlite::open(&folder.join("test.db"), Waits::default()).await.unwrap())
+    Arc::new(Sqlite::open(&folder.join("test.db"), Seal::none(), Waits::default()).await.unwrap())
 }
 
 pub(super) async fn start(
@@ -128,6 +129,7 @@ pub(super) fn settings() -> Settings {
         keys: KeySource::Store,
         rotate_keys_every: Duration::from_secs(90 * 86_400),
         profile_claims: false,
+        revocation_max_age: Duration::from_secs(300),
         tokens: Rules {
             issuer: "https://app.example.test".into(),
             audience: "https://app.example.test".into(),

@@ -1,6 +1,9 @@
 use super::{KeyId, NOW, Place, Timestamp, later};
+use crate::config::{self, StoreUrl};
 use crate::secret::Secret;
+use crate::store::StoreError;
 use crate::store::rows::KeyRow;
+use crate::store::seal::Seal;
 
 pub(super) fn key(created_at: Timestamp) -> KeyRow {
     let secret = crate::secret::random::<32>().unwrap();
@@ -48,4 +51,50 @@ pub(super) async fn the_newest_key_is_never_dropped(place: &impl Place) {
     store.drop_keys(later(9)).await.unwrap();
     assert_eq!(ids().await, std::slice::from_ref(&third.id));
     assert!(!store.add_key(&key(NOW), Some(&first.id)).await.unwrap(), "behind a dropped one");
+}
+
+/// A seal of a key and of one that was in use before.
+fn seal(key: Option<u8>, retired: Option<u8>) -> Seal {
+    let secret = |byte: u8| Secret::new(vec![byte; 32]);
+    Seal::of(&config::Store {
+        seal_key: key.map(secret),
+        retired_seal_keys: retired.map(secret).into_iter().collect(),
+        ..config::Store::at(StoreUrl::Sqlite("nowhere".into()))
+    })
+}
+
+pub(super) async fn sealed_keys_are_read_by_who_has_the_seal_and_by_nobody_else(
+    place: &impl Place,
+) {
+    let (open, sealed) = (place.open().await, place.open_with(seal(Some(1), None)).await);
+    let (first, second) = (key(NOW), key(later(1)));
+    assert!(open.add_key(&first, None).await.unwrap());
+    // What is there from before is read, and what comes is sealed.
+    assert!(sealed.add_key(&second, Some(&first.id)).await.unwrap());
+    let ring = sealed.keys().await.unwrap();
+    assert_eq!(ring.len(), 2);
+    assert_eq!(ring[1].secret, second.secret);
+    for other in [open, place.open_with(seal(Some(2), None)).await] {
+        let error = other.keys().await.unwrap_err();
+        assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
+        assert!(error.to_string().contains("store.seal_key"), "{error}");
+    }
+}
+
+pub(super) async fn resealing_brings_every_key_under_the_present_seal(place: &impl Place) {
+    let first = place.open_with(seal(Some(1), None)).await;
+    let (one, two) = (key(NOW), key(later(1)));
+    assert!(place.open().await.add_key(&one, None).await.unwrap());
+    assert!(first.add_key(&two, Some(&one.id)).await.unwrap());
+    assert_eq!(first.reseal_keys().await.unwrap(), 1, "the one that was not sealed");
+    let second = place.open_with(seal(Some(2), Some(1))).await;
+    assert_eq!(second.keys().await.unwrap().len(), 2, "the retired one still opens");
+    assert_eq!(second.reseal_keys().await.unwrap(), 2);
+    assert_eq!(second.reseal_keys().await.unwrap(), 0);
+    assert!(first.keys().await.is_err(), "the retired one alone does not");
+    let alone = place.open_with(seal(Some(2), None)).await;
+    assert_eq!(alone.keys().await.unwrap()[1].secret, two.secret);
+    let off = place.open_with(seal(None, Some(2))).await;
+    assert_eq!(off.reseal_keys().await.unwrap(), 2, "sealing can be given up");
+    assert_eq!(place.open().await.keys().await.unwrap()[0].secret, one.secret);
 }

@@ -2,6 +2,7 @@
 //! dead code, which the compiler reports.
 
 mod accounts;
+mod attempts;
 mod audit;
 mod durability;
 mod import;
@@ -12,22 +13,29 @@ mod races;
 mod sessions;
 mod sqlite;
 
+pub(super) use postgres::Schema;
+
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::rows::{RefreshRecord, Session, User};
+use super::seal::Seal;
 use super::{Advance, Step, Store};
 use crate::clock::Timestamp;
 use crate::id::{KeyId, SessionId, TokenId, UserId};
 use crate::secret::PasswordHash;
 
 /// Where a store is kept, apart from the handles on it.
-trait Place: Sized {
+pub(super) trait Place: Sized {
     /// An empty one.
     async fn fresh() -> Self;
     /// One more handle on it, as another process would have.
-    async fn open(&self) -> Arc<dyn Store>;
+    async fn open(&self) -> Arc<dyn Store> {
+        self.open_with(Seal::none()).await
+    }
+    /// The same with keys that are sealed.
+    async fn open_with(&self, seal: Seal) -> Arc<dyn Store>;
     /// Keeps every handle from writing until the answer is dropped.
     async fn lock(&self) -> Box<dyn Any>;
 }
@@ -71,6 +79,15 @@ macro_rules! every_promise {
             keys::{
                 a_key_is_added_only_behind_the_newest,
                 the_newest_key_is_never_dropped,
+                sealed_keys_are_read_by_who_has_the_seal_and_by_nobody_else,
+                resealing_brings_every_key_under_the_present_seal,
+            },
+            attempts::{
+                no_more_attempts_are_taken_than_the_limit_has,
+                an_attempt_is_charged_to_all_of_its_limits_or_to_none,
+                attempts_come_back_evenly_and_by_refund,
+                of_many_attempts_at_once_as_many_are_taken_as_one_by_one,
+                a_sweep_forgets_only_limits_that_are_as_good_as_new,
             },
             links::{
                 a_link_is_read_back_until_its_end_and_by_its_hash_alone,
@@ -176,7 +193,11 @@ fn step(from: u64) -> Step {
 }
 
 /// A store with one user, who has logged in `devices` times.
-async fn signed_in(store: &dyn Store, name: &str, devices: usize) -> (User, Vec<Session>) {
+pub(super) async fn signed_in(
+    store: &dyn Store,
+    name: &str,
+    devices: usize,
+) -> (User, Vec<Session>) {
     let user = user(name);
     store.add_user(&user).await.unwrap();
     let mut sessions = Vec::new();

@@ -12,13 +12,21 @@ use super::{NOW, Place, Store, later, signed_in};
 use crate::clock::Stopwatch;
 use crate::id::TokenId;
 use crate::secret::Secret;
-use crate::store::postgres::Postgres;
+use crate::store::postgres::{Postgres, Reach};
 use crate::store::rows::EndReason;
+use crate::store::seal::Seal;
 use crate::store::{StoreError, Waits};
 
-pub(super) struct Schema {
+pub(in crate::store) struct Schema {
     url: String,
     name: String,
+}
+
+impl Schema {
+    /// Where it is.
+    pub(in crate::store) fn url(&self) -> &str {
+        &self.url
+    }
 }
 
 impl Place for Schema {
@@ -35,10 +43,11 @@ impl Place for Schema {
         }
     }
 
-    async fn open(&self) -> Arc<dyn Store> {
+    async fn open_with(&self, seal: Seal) -> Arc<dyn Store> {
         let wait = Duration::from_secs(2);
         let url = Secret::new(self.url.clone());
-        Arc::new(Postgres::open(&url, Waits { lock: wait, turn: wait }).await.unwrap())
+        let waits = Waits { lock: wait, turn: wait };
+        Arc::new(Postgres::open(&Reach::to(&url), seal, waits).await.unwrap())
     }
 
     async fn lock(&self) -> Box<dyn Any> {
@@ -99,14 +108,19 @@ async fn postgres_is_used_and_heard_again_after_every_connection_was_cut() {
 }
 
 #[tokio::test]
-async fn postgres_with_a_schema_of_a_newer_version_is_refused_in_clear_words() {
+async fn postgres_with_a_newer_schema_is_worked_on_if_that_leaves_room_and_else_refused() {
     let place = Schema::fresh().await;
     drop(place.open().await);
     let mut connection = PgConnection::connect(&place.url).await.unwrap();
     let sql = "INSERT INTO _sqlx_migrations VALUES (9000, 'later', now(), TRUE, '', 0)";
     sqlx::query(sql).execute(&mut connection).await.unwrap();
+    // A rolling upgrade: the newer replicas have migrated, and the older ones start again.
+    place.open().await.add_user(&super::user("ada")).await.unwrap();
+
+    sqlx::query("UPDATE compatibility SET needs = 9000").execute(&mut connection).await.unwrap();
     let url = Secret::new(place.url.clone());
-    let Err(error) = Postgres::open(&url, Waits::default()).await else { panic!("it opened") };
+    let opened = Postgres::open(&Reach::to(&url), Seal::none(), Waits::default()).await;
+    let Err(error) = opened else { panic!("it opened") };
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     let text = error.to_string();
     assert!(text.contains("version 9000") && text.contains("newer"), "{text}");
@@ -118,7 +132,9 @@ async fn postgres_with_tables_of_another_program_is_refused_and_left_as_it_is() 
     let mut connection = PgConnection::connect(&place.url).await.unwrap();
     sqlx::query("CREATE TABLE sessions (mine TEXT)").execute(&mut connection).await.unwrap();
     let url = Secret::new(place.url.clone());
-    let Err(error) = Postgres::open(&url, Waits::default()).await else { panic!("it opened") };
+    let Err(error) = Postgres::open(&Reach::to(&url), Seal::none(), Waits::default()).await else {
+        panic!("it opened")
+    };
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     let users: bool = sqlx::query_scalar("SELECT to_regclass('users') IS NOT NULL")
         .fetch_one(&mut connection)
@@ -131,7 +147,9 @@ async fn postgres_with_tables_of_another_program_is_refused_and_left_as_it_is() 
 async fn postgres_that_is_not_there_is_unavailable_in_bounded_time() {
     let url = Secret::new("postgres://ada:hunter2@127.0.0.1:1/none?sslmode=disable".to_owned());
     let round = Stopwatch::start();
-    let Err(error) = Postgres::open(&url, Waits::default()).await else { panic!("it opened") };
+    let Err(error) = Postgres::open(&Reach::to(&url), Seal::none(), Waits::default()).await else {
+        panic!("it opened")
+    };
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert!(!error.to_string().contains("hunter2"), "{error}");
     assert!(round.elapsed() < Duration::from_secs(10));

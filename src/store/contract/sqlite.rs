@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::{Place, Store};
 use crate::store::Waits;
+use crate::store::seal::Seal;
 use crate::store::sqlite::Sqlite;
 
 pub(super) struct File {
@@ -28,11 +29,11 @@ impl Place for File {
         Self { folder: TempDir::new().unwrap() }
     }
 
-    async fn open(&self) -> Arc<dyn Store> {
+    async fn open_with(&self, seal: Seal) -> Arc<dyn Store> {
         // Long enough for twenty handles on a slow machine, short enough to be waited for.
         let wait = Duration::from_secs(2);
         let waits = Waits { lock: wait, turn: wait };
-        Arc::new(Sqlite::open(&self.path(), waits).await.unwrap())
+        Arc::new(Sqlite::open(&self.path(), seal, waits).await.unwrap())
     }
 
     async fn lock(&self) -> Box<dyn Any> {

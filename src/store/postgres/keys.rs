@@ -1,22 +1,23 @@
 //! The ring of keys.
 
+use sqlx::Connection;
+
 use super::Postgres;
 use super::listen::CHANNEL;
 use crate::clock::Timestamp;
 use crate::id::KeyId;
 use crate::store::StoreError;
-use crate::store::columns::KeyColumns;
+use crate::store::columns::{KeyColumns, Resealed, resealed};
 use crate::store::rows::KeyRow;
 
 pub(super) async fn ring(store: &Postgres) -> Result<Vec<KeyRow>, StoreError> {
     let found = store.act(move |connection| {
         Box::pin(async move {
             let sql = "SELECT id, secret, active_from, created_at FROM keys ORDER BY position";
-            let rows = sqlx::query_as::<_, KeyColumns>(sql).fetch_all(connection).await?;
-            Ok(rows.into_iter().map(KeyRow::from).collect())
+            Ok(sqlx::query_as::<_, KeyColumns>(sql).fetch_all(connection).await?)
         })
     });
-    found.await
+    found.await?.into_iter().map(|row| row.opened(&store.seal)).collect()
 }
 
 pub(super) async fn add(
@@ -24,6 +25,7 @@ pub(super) async fn add(
     key: KeyRow,
     newest: Option<KeyId>,
 ) -> Result<bool, StoreError> {
+    let sealed = store.seal.close(&key.id, &key.secret)?;
     let added = store.act(move |connection| {
         Box::pin(async move {
             // The condition refuses one who is late; the predecessor, which is unique, one of two
@@ -37,7 +39,7 @@ pub(super) async fn add(
             let done = sqlx::query(sql)
                 .bind(key.id.as_str())
                 .bind(newest.as_ref().map(|id| id.as_str()))
-                .bind(key.secret.expose().as_slice())
+                .bind(sealed)
                 .bind(key.active_from.millis())
                 .bind(key.created_at.millis())
                 .bind(CHANNEL)
@@ -62,4 +64,32 @@ pub(super) async fn drop_made_before(
         })
     });
     dropped.await
+}
+
+/// Seals anew what is not sealed as it should be, all or nothing.
+pub(super) async fn reseal(store: &Postgres) -> Result<usize, StoreError> {
+    let sql = "SELECT id, secret, active_from, created_at FROM keys ORDER BY position";
+    let found = store.act(move |connection| {
+        Box::pin(
+            async move { Ok(sqlx::query_as::<_, KeyColumns>(sql).fetch_all(connection).await?) },
+        )
+    });
+    let resealed = resealed(&found.await?, &store.seal)?;
+    let written = store.act(move |connection| {
+        Box::pin(async move {
+            let mut transaction = connection.begin().await?;
+            let mut count = 0;
+            for Resealed { id, before, after } in resealed {
+                // Only as it was read: another replica may be about the same thing.
+                let sql = "UPDATE keys SET secret = $3 WHERE id = $1 AND secret = $2";
+                let done = sqlx::query(sql).bind(id).bind(before).bind(after);
+                if done.execute(&mut *transaction).await?.rows_affected() == 1 {
+                    count += 1;
+                }
+            }
+            transaction.commit().await?;
+            Ok(count)
+        })
+    });
+    written.await
 }

@@ -2,6 +2,7 @@
 //! broke, an engine without NOTIFY), each wait is short, and the caller's reading is the poll.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -27,6 +28,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(super) struct Ear {
     pool: PgPool,
     line: Mutex<Option<Line>>,
+    reopened: AtomicU64,
     /// Where the talking is done.
     room: Handle,
 }
@@ -56,7 +58,7 @@ impl Ear {
                 None
             }
         };
-        Self { pool, line: Mutex::new(line), room: Handle::current() }
+        Self { pool, line: Mutex::new(line), reopened: AtomicU64::new(0), room: Handle::current() }
     }
 
     pub(super) async fn changed(&self, at_most: Duration) -> Result<(), StoreError> {
@@ -85,8 +87,15 @@ impl Ear {
         Ok(())
     }
 
+    /// How often a new line took the place of one that broke.
+    pub(super) fn reopened(&self) -> u64 {
+        self.reopened.load(Ordering::Acquire)
+    }
+
     async fn again(&self) -> Option<Line> {
-        tokio::time::timeout(DEAF, Line::open(&self.pool)).await.ok()?.ok()
+        let line = tokio::time::timeout(DEAF, Line::open(&self.pool)).await.ok()?.ok()?;
+        self.reopened.fetch_add(1, Ordering::Release);
+        Some(line)
     }
 }
 

@@ -1,53 +1,81 @@
 //! The store on a Postgres server, for many replicas. Each rule that two replicas could race for
 //! stands in one statement, or behind the lock of the user's row.
 
+mod attempts;
 mod audit;
 mod import;
 mod keys;
 mod links;
 mod listen;
-mod open;
+pub(super) mod open;
 mod revocations;
 mod sessions;
 mod users;
+mod way;
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 
+use super::attempts::{Attempts, Charged, Toll};
 use super::fault::Busy;
 use super::rows::{EndReason, KeyRow, Revocation, Session, User, UserChange};
+use super::seal::Seal;
+use super::upkeep::Upkeep;
 use super::{Advance, Step, Store, StoreError, Waits};
 use crate::clock::Timestamp;
-use crate::id::{KeyId, SessionId, TokenId, UserId};
+use crate::id::{KeyId, Revoked, SessionId, TokenId, UserId};
 use crate::secret::Secret;
 use listen::Ear;
+use way::Way;
 
 /// How much longer than the server itself a client waits before it hangs up.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The store on a server.
 pub struct Postgres {
-    pool: PgPool,
+    way: Arc<Way>,
     ear: Ear,
     patience: Duration,
+    seal: Seal,
+}
+
+/// How the server is reached, and how much of it one replica takes.
+#[derive(Debug)]
+pub struct Reach<'a> {
+    /// Where it is.
+    pub url: &'a Secret<String>,
+    /// Where it is without a pooler; `None`: there is no pooler.
+    pub direct_url: Option<&'a Secret<String>>,
+    /// Connections at most.
+    pub connections: u32,
+}
+
+impl<'a> Reach<'a> {
+    /// Straight there, with as many connections as the config's default has.
+    pub const fn to(url: &'a Secret<String>) -> Self {
+        Self { url, direct_url: None, connections: 16 }
+    }
 }
 
 impl Postgres {
     /// Connects and brings the schema up to date. Must be called on the runtime that shall do the
     /// talking, which outlives the store.
     ///
-    /// `Unavailable`: the server cannot be reached or refuses us. `Unreadable`: its schema was
-    /// made by a newer version.
-    pub async fn open(url: &Secret<String>, waits: Waits) -> Result<Self, StoreError> {
-        let options = open::options(url.expose())?;
-        open::migrate(&options, waits).await?;
-        let ear = Ear::start(open::listening(options.clone(), waits)).await;
-        let patience = waits.lock.saturating_add(GRACE);
-        Ok(Self { pool: open::pool(options, waits), ear, patience })
+    /// `Unavailable`: the server cannot be reached or refuses us. `Refused`: it takes no writes.
+    /// `Unreadable`: its schema was made by a newer version.
+    pub async fn open(reach: &Reach<'_>, seal: Seal, waits: Waits) -> Result<Self, StoreError> {
+        let hosts = open::hosts(reach.url.expose())?;
+        let direct = reach.direct_url.map(|url| open::hosts(url.expose())).transpose()?;
+        let direct = direct.unwrap_or_default();
+        let host = open::migrate(if direct.is_empty() { &hosts } else { &direct }, waits).await?;
+        let way = Way::new(hosts, direct, host, reach.connections, waits);
+        let ear = Ear::start(way.direct().clone()).await;
+        Ok(Self { way, ear, patience: waits.lock.saturating_add(GRACE), seal })
     }
 
     /// Runs `act` on a connection of the pool, in a task of its own: an act that has begun runs to
@@ -59,17 +87,76 @@ impl Postgres {
             + Send
             + 'static,
     {
-        let (pool, patience) = (self.pool.clone(), self.patience);
+        let (way, patience) = (Arc::clone(&self.way), self.patience);
         let task = tokio::spawn(async move {
-            let mut connection = pool.acquire().await?;
+            let (mut connection, _place) = way.take().await?;
             // The server gives up sooner; this is for one that does not answer at all.
             let result = tokio::time::timeout(patience, act(&mut connection)).await;
-            result.unwrap_or_else(|_| {
+            let result = result.unwrap_or_else(|_| Err(StoreError::unavailable(Busy(patience))));
+            if result.as_ref().is_err_and(StoreError::is_of_the_way) {
                 connection.close_on_drop();
-                Err(StoreError::unavailable(Busy(patience)))
-            })
+                way.lost();
+            }
+            result
         });
         task.await.map_err(StoreError::unavailable)?
+    }
+}
+
+#[async_trait]
+impl Attempts for Postgres {
+    fn attempts_are_shared(&self) -> bool {
+        true
+    }
+
+    async fn charge(&self, tolls: &[Toll], now: Timestamp) -> Result<Charged, StoreError> {
+        attempts::charge(self, tolls.to_vec(), now).await
+    }
+
+    async fn refund(&self, tolls: &[Toll]) -> Result<(), StoreError> {
+        attempts::refund(self, tolls.to_vec()).await
+    }
+
+    async fn sweep_attempts(&self, now: Timestamp) -> Result<bool, StoreError> {
+        attempts::sweep(self, now).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for Postgres {
+    async fn reseal_keys(&self) -> Result<usize, StoreError> {
+        keys::reseal(self).await
+    }
+
+    async fn shared_clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        let asked = self.act(|connection| {
+            Box::pin(async move {
+                let sql = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+                let millis = sqlx::query_scalar(sql).fetch_one(connection).await?;
+                Ok(Some(Timestamp::from_millis(millis)))
+            })
+        });
+        asked.await
+    }
+
+    fn epoch(&self) -> u64 {
+        self.way.reopened().saturating_add(self.ear.reopened())
+    }
+
+    async fn revoke_again(
+        &self,
+        entries: &[(Revoked, Timestamp)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        revocations::again(self, entries.to_vec(), now).await
+    }
+
+    async fn backup(&self, _to: &Path) -> Result<(), StoreError> {
+        Err(StoreError::Refused(
+            "Postgres is backed up by its own tools: pg_dump for a copy, pg_basebackup with an \
+             archive of its log for any moment"
+                .to_owned(),
+        ))
     }
 }
 
@@ -193,7 +280,8 @@ impl Store for Postgres {
         let sessions = sessions::sweep(self, before).await?;
         let revocations = revocations::sweep(self, now).await?;
         let links = links::sweep(self, now).await?;
-        Ok(sessions || revocations || links)
+        let attempts = self.sweep_attempts(now).await?;
+        Ok(sessions || revocations || links || attempts)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

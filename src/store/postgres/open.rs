@@ -5,24 +5,47 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{ConnectOptions, Connection};
 
-use crate::store::fault::{is_up_to_date, migration};
+use super::way::{self, CONNECT_WAIT};
+use crate::store::fault::{State, migration, state};
 use crate::store::{StoreError, Waits};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 
-/// Connections of one replica. Acts are short; what comes beyond waits its turn.
-const CONNECTIONS: u32 = 16;
-/// A connection that lay idle longer is asked whether it is still there before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long a replica waits for another that is making the schema.
 const MIGRATION_WAIT: Duration = Duration::from_secs(60);
 
-/// What the URL says. The server is verified (`verify-full`) unless it names an `sslmode`: what
-/// passes here are password hashes and signing keys. A local socket needs no TLS.
-pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+/// What the URL says, for each of its hosts. The server is verified (`verify-full`) unless it names
+/// an `sslmode`: what passes here are password hashes and signing keys. A local socket needs no TLS.
+pub(in crate::store) fn hosts(url: &str) -> Result<Vec<PgConnectOptions>, StoreError> {
+    let (main, query) = url.split_once('?').unwrap_or((url, ""));
+    let (scheme, rest) = main.split_once("://").unwrap_or(("postgres", main));
+    let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| {
+        // The sign stays with the user: an absent one and an empty one differ.
+        (authority.get(..=user.len()).unwrap_or(""), hosts)
+    });
+    let mut kept = Vec::new();
+    for parameter in query.split('&').filter(|one| !one.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("target_session_attrs", "read-write" | "primary")) => {}
+            Some(("target_session_attrs", _)) => {
+                return Err(StoreError::Refused(
+                    "target_session_attrs can only be read-write: the gateway has to write"
+                        .to_owned(),
+                ));
+            }
+            _ => kept.push(parameter),
+        }
+    }
+    let query = kept.join("&");
+    let one = |host: &str| host_options(&format!("{scheme}://{user}{host}/{name}?{query}"));
+    hosts.split(',').map(one).collect()
+}
+
+fn host_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let named = form_urlencoded::parse(query.as_bytes())
@@ -35,61 +58,69 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     })
 }
 
-/// The pool for acts. The server gives up what takes longer than `waits.lock`, so that what was
-/// given up here is not done there later.
-pub(super) fn pool(options: PgConnectOptions, waits: Waits) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(waits.turn)
-        // A question before each act would cost a round trip; after a while of silence it pays.
-        .test_before_acquire(false)
-        .before_acquire(|connection, about| {
-            Box::pin(async move {
-                if about.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options.options(bounds(waits.lock, waits.lock)))
-}
-
-/// For the connection that listens, and one that may still hang on a server which has gone.
-pub(super) fn listening(options: PgConnectOptions, waits: Waits) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(2)
-        .acquire_timeout(waits.turn)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_lazy_with(options)
-}
-
 /// Brings the schema up to date, on a connection of its own: the advisory lock that keeps other
-/// replicas waiting belongs to the connection, and goes with it if this process dies.
-pub(super) async fn migrate(options: &PgConnectOptions, waits: Waits) -> Result<(), StoreError> {
-    let options = options.clone().options(bounds(Duration::ZERO, MIGRATION_WAIT));
-    let connect = tokio::time::timeout(waits.turn, options.connect());
-    let mut connection = connect.await.map_err(StoreError::unavailable)??;
+/// replicas waiting belongs to the connection, and goes with it if this process dies. All of it is
+/// one transaction: there is never half a schema. Returns the number of the host that takes writes.
+pub(in crate::store) async fn migrate(
+    hosts: &[PgConnectOptions],
+    waits: Waits,
+) -> Result<usize, StoreError> {
+    let bounded: Vec<PgConnectOptions> = hosts
+        .iter()
+        .map(|options| options.clone().options(bounds(Duration::ZERO, MIGRATION_WAIT)))
+        .collect();
+    // As long as an act would wait: a server that is just starting is waited for.
+    let (host, mut connection) = way::find(&bounded, 0, waits.turn.max(CONNECT_WAIT)).await?;
     // Looked at first: a start needs neither the lock nor the right to write.
-    if !is_up_to_date(version(&mut connection).await?, &MIGRATIONS)? {
-        let done = MIGRATIONS.run(&mut connection).await;
-        done.map_err(|error| migration(error, &MIGRATIONS))?;
+    match state(applied(&mut connection).await?, needs(&mut connection).await?, &MIGRATIONS)? {
+        State::Current => {}
+        State::Newer => tracing::warn!(
+            "the store's schema is newer than this program, which can still work on it: upgrade \
+             this replica too"
+        ),
+        State::Behind => {
+            // The lock is taken outside of the transaction, whose snapshot must not be older than
+            // what its former holder has done.
+            let mut transaction = connection.begin().await.map_err(StoreError::from)?;
+            let done = MIGRATIONS.run(&mut *transaction).await;
+            done.map_err(|error| migration(error, &MIGRATIONS))?;
+            transaction.commit().await?;
+        }
     }
     connection.close().await.ok();
-    Ok(())
+    Ok(host)
 }
 
-async fn version(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+/// A connection to the host that takes writes, with no bound on how long a statement may take.
+pub(in crate::store) async fn connect(
+    hosts: &[PgConnectOptions],
+    waits: Waits,
+) -> Result<PgConnection, StoreError> {
+    Ok(way::find(hosts, 0, waits.turn.max(CONNECT_WAIT)).await?.1)
+}
+
+/// The versions of the migrations that were made.
+async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, StoreError> {
     let table = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(table).fetch_one(&mut *connection).await? {
+        return Ok(Vec::new());
+    }
+    let versions = "SELECT version FROM _sqlx_migrations ORDER BY version";
+    Ok(sqlx::query_scalar(versions).fetch_all(connection).await?)
+}
+
+/// The version that a program must know; none for a schema from before this was written down.
+async fn needs(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+    let table = "SELECT to_regclass('compatibility') IS NOT NULL";
     if !sqlx::query_scalar::<_, bool>(table).fetch_one(&mut *connection).await? {
         return Ok(None);
     }
-    let version = "SELECT max(version) FROM _sqlx_migrations";
-    Ok(sqlx::query_scalar(version).fetch_one(connection).await?)
+    let needs = "SELECT max(needs) FROM compatibility";
+    Ok(sqlx::query_scalar(needs).fetch_one(connection).await?)
 }
 
 /// The server's own bounds. Zero is none.
-fn bounds(statement: Duration, lock: Duration) -> [(&'static str, String); 3] {
+pub(super) fn bounds(statement: Duration, lock: Duration) -> [(&'static str, String); 3] {
     let millis = |wait: Duration| wait.as_millis().to_string();
     [
         ("statement_timeout", millis(statement)),
@@ -103,7 +134,7 @@ mod tests {
     use super::*;
 
     fn mode(url: &str) -> PgSslMode {
-        options(url).unwrap().get_ssl_mode()
+        hosts(url).unwrap()[0].get_ssl_mode()
     }
 
     #[test]
@@ -115,8 +146,23 @@ mod tests {
     }
 
     #[test]
+    fn every_host_of_the_url_is_known_with_its_own_port() {
+        let url = "postgres://me:secret@one:5433,two,[::1]:6000/gate\
+                   ?sslmode=disable&target_session_attrs=read-write";
+        let found = hosts(url).unwrap();
+        let shown: Vec<_> =
+            found.iter().map(|one| (one.get_host().to_owned(), one.get_port())).collect();
+        let expected = [("one", 5433), ("two", 5432), ("[::1]", 6000)];
+        assert_eq!(shown, expected.map(|(host, port)| (host.to_owned(), port)));
+        assert!(found.iter().all(|one| one.get_username() == "me"));
+        assert!(found.iter().all(|one| one.get_database() == Some("gate")));
+        let error = hosts("postgres://one,two/a?target_session_attrs=any").unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    }
+
+    #[test]
     fn a_url_that_is_none_is_refused_without_being_repeated() {
-        let error = options("postgres://ada:hunter2@[::/a").unwrap_err().to_string();
+        let error = hosts("postgres://ada:hunter2@[::/a").unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! What must be refused. Each entry is told to all replicas at its commit.
 
+use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use super::Postgres;
@@ -7,7 +8,7 @@ use super::listen::CHANNEL;
 use crate::clock::Timestamp;
 use crate::id::{Revoked, TokenId};
 use crate::store::columns::{RevocationColumns, all, revoked};
-use crate::store::rows::Revocation;
+use crate::store::rows::{EndReason, Revocation};
 use crate::store::{SWEEP_BATCH, StoreError};
 
 /// Writes one entry, as one statement.
@@ -39,6 +40,34 @@ pub(super) async fn of_token(
         Box::pin(async move { add(connection, &Revoked::Token(token), until).await })
     });
     added.await
+}
+
+/// Writes entries again, and ends the sessions among them, in one transaction.
+pub(super) async fn again(
+    store: &Postgres,
+    entries: Vec<(Revoked, Timestamp)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let written = store.act(move |connection| {
+        Box::pin(async move {
+            let mut transaction = connection.begin().await?;
+            for (subject, until) in &entries {
+                if let Revoked::Session(id) = subject {
+                    let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3 \
+                               WHERE id = $1 AND ended_at IS NULL";
+                    sqlx::query(sql)
+                        .bind(id.as_bytes().as_slice())
+                        .bind(now.millis())
+                        .bind(EndReason::Operator.as_str())
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+                add(&mut transaction, subject, *until).await?;
+            }
+            Ok(transaction.commit().await?)
+        })
+    });
+    written.await
 }
 
 pub(super) async fn after(

@@ -5,13 +5,13 @@ use super::writer::Extent;
 use crate::clock::Timestamp;
 use crate::id::KeyId;
 use crate::store::StoreError;
-use crate::store::columns::KeyColumns;
+use crate::store::columns::{KeyColumns, Resealed, resealed};
 use crate::store::rows::KeyRow;
 
 pub(super) async fn ring(store: &Sqlite) -> Result<Vec<KeyRow>, StoreError> {
     let sql = "SELECT id, secret, active_from, created_at FROM keys ORDER BY position";
     let rows = sqlx::query_as::<_, KeyColumns>(sql).fetch_all(&store.readers).await?;
-    Ok(rows.into_iter().map(KeyRow::from).collect())
+    rows.into_iter().map(|row| row.opened(&store.seal)).collect()
 }
 
 pub(super) async fn add(
@@ -19,16 +19,18 @@ pub(super) async fn add(
     key: KeyRow,
     newest: Option<KeyId>,
 ) -> Result<bool, StoreError> {
+    let sealed = store.seal.close(&key.id, &key.secret)?;
     let added = store.writer.act(Extent::Single, move |connection| {
         Box::pin(async move {
             // `IS` compares an empty ring, too: NULL with NULL.
-            let sql = "INSERT INTO keys (id, secret, active_from, created_at) \
-                       SELECT $1, $2, $3, $4 \
+            let sql = "INSERT INTO keys \
+                       (id, secret, active_from, created_at, predecessor) \
+                       SELECT $1, $2, $3, $4, coalesce($5, '') \
                        WHERE (SELECT id FROM keys ORDER BY position DESC LIMIT 1) IS $5 \
-                       ON CONFLICT (id) DO NOTHING";
+                       ON CONFLICT DO NOTHING";
             let done = sqlx::query(sql)
                 .bind(key.id.as_str())
-                .bind(key.secret.expose().as_slice())
+                .bind(sealed)
                 .bind(key.active_from.millis())
                 .bind(key.created_at.millis())
                 .bind(newest.as_ref().map(|id| id.as_str()))
@@ -54,4 +56,29 @@ pub(super) async fn drop_made_before(store: &Sqlite, before: Timestamp) -> Resul
     dropped.await?;
     store.watch.wake();
     Ok(())
+}
+
+/// Seals anew what is not sealed as it should be, all or nothing.
+pub(super) async fn reseal(store: &Sqlite) -> Result<usize, StoreError> {
+    let sql = "SELECT id, secret, active_from, created_at FROM keys ORDER BY position";
+    let rows = sqlx::query_as::<_, KeyColumns>(sql).fetch_all(&store.readers).await?;
+    let resealed = resealed(&rows, &store.seal)?;
+    if resealed.is_empty() {
+        return Ok(0);
+    }
+    let written = store.writer.act(Extent::Several, move |connection| {
+        Box::pin(async move {
+            let mut count = 0;
+            for Resealed { id, before, after } in resealed {
+                // Only as it was read: another process may be about the same thing.
+                let sql = "UPDATE keys SET secret = $3 WHERE id = $1 AND secret = $2";
+                let done = sqlx::query(sql).bind(id).bind(before).bind(after);
+                if done.execute(&mut *connection).await?.rows_affected() == 1 {
+                    count += 1;
+                }
+            }
+            Ok(count)
+        })
+    });
+    written.await
 }

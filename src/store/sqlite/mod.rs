@@ -1,12 +1,14 @@
 //! The store in one SQLite file: WAL, one connection that writes, a few that read. Several
 //! processes may hold the file open (the gateway and its command line).
 
+mod attempts;
 mod audit;
+mod backup;
 mod home;
 mod import;
 mod keys;
 mod links;
-mod open;
+pub(super) mod open;
 mod revocations;
 mod sessions;
 mod users;
@@ -20,12 +22,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqlitePool};
 
+use super::attempts::{Attempts, Charged, Toll};
 use super::rows::{EndReason, KeyRow, Revocation, Session, User, UserChange};
+use super::seal::Seal;
+use super::upkeep::Upkeep;
 use super::{Advance, Step, Store, StoreError, Waits};
 use crate::clock::Timestamp;
-use crate::id::{KeyId, SessionId, TokenId, UserId};
+use crate::id::{KeyId, Revoked, SessionId, TokenId, UserId};
 use home::Home;
 use watch::Watch;
 use writer::Writer;
@@ -36,6 +42,8 @@ pub struct Sqlite {
     writer: Writer,
     watch: Watch,
     home: Home,
+    options: SqliteConnectOptions,
+    seal: Seal,
 }
 
 impl Sqlite {
@@ -44,15 +52,74 @@ impl Sqlite {
     ///
     /// `Unavailable`: the file or its folder cannot be made, or is locked. `Unreadable`: it was
     /// made by a newer version, is damaged, or is something else.
-    pub async fn open(path: &Path, waits: Waits) -> Result<Self, StoreError> {
+    pub async fn open(path: &Path, seal: Seal, waits: Waits) -> Result<Self, StoreError> {
         open::make_file(path)?;
         let options = open::options(path, waits.lock);
-        let connection = open::first(&options, waits.lock).await?;
+        let crashed = open::was_left_open(path);
+        let mut connection = open::first(&options, waits.lock).await?;
+        if crashed {
+            open::inspect(&mut connection).await?;
+        }
         let watch = Watch::start(options.clone()).await?;
         let readers = open::readers(options.clone(), waits.turn);
         let home = Home::of(path)?;
-        let writer = Writer::start(connection, options, home.clone(), waits.turn);
-        Ok(Self { readers, writer, watch, home })
+        let writer = Writer::start(connection, options.clone(), home.clone(), waits.turn);
+        Ok(Self { readers, writer, watch, home, options, seal })
+    }
+}
+
+impl Sqlite {
+    /// Makes the file and its schema as [`Self::open`] does, and lets go of it.
+    pub(super) async fn make_ready(path: &Path, waits: Waits) -> Result<(), StoreError> {
+        open::make_file(path)?;
+        let connection = open::first(&open::options(path, waits.lock), waits.lock).await?;
+        Ok(connection.close().await?)
+    }
+}
+
+#[async_trait]
+impl Attempts for Sqlite {
+    fn attempts_are_shared(&self) -> bool {
+        false
+    }
+
+    async fn charge(&self, tolls: &[Toll], now: Timestamp) -> Result<Charged, StoreError> {
+        attempts::charge(self, tolls.to_vec(), now).await
+    }
+
+    async fn refund(&self, tolls: &[Toll]) -> Result<(), StoreError> {
+        attempts::refund(self, tolls.to_vec()).await
+    }
+
+    async fn sweep_attempts(&self, now: Timestamp) -> Result<bool, StoreError> {
+        attempts::sweep(self, now).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for Sqlite {
+    async fn reseal_keys(&self) -> Result<usize, StoreError> {
+        keys::reseal(self).await
+    }
+
+    async fn shared_clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    async fn revoke_again(
+        &self,
+        entries: &[(Revoked, Timestamp)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        revocations::again(self, entries.to_vec(), now).await
+    }
+
+    async fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        backup::write(self, to).await
     }
 }
 
@@ -176,7 +243,8 @@ impl Store for Sqlite {
         let sessions = sessions::sweep(self, before).await?;
         let revocations = revocations::sweep(self, now).await?;
         let links = links::sweep(self, now).await?;
-        Ok(sessions || revocations || links)
+        let attempts = self.sweep_attempts(now).await?;
+        Ok(sessions || revocations || links || attempts)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -15,9 +15,9 @@ use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use crate::clock::Stopwatch;
 use crate::store::StoreError;
-use crate::store::fault::{is_locked, is_up_to_date, migration};
+use crate::store::fault::{State, is_locked, migration, state};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 
 /// Readers at once. They are short, and no writer keeps them waiting.
 const READERS: u32 = 4;
@@ -46,7 +46,7 @@ pub(super) fn make_file(path: &Path) -> Result<(), StoreError> {
 }
 
 /// How every connection is opened. `busy`: how long it waits for another's lock.
-pub(super) fn options(path: &Path, busy: Duration) -> SqliteConnectOptions {
+pub(in crate::store) fn options(path: &Path, busy: Duration) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
@@ -102,23 +102,63 @@ async fn connect(
     }
 }
 
+/// Whether a log is there that its last owner did not put away: a crash, or somebody is at it.
+pub(super) fn was_left_open(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|about| about.len() > 0)
+}
+
+/// Reads the whole file for damage, as after a crash: better found now than in the midst of a login.
+pub(super) async fn inspect(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(StoreError::Unreadable(format!(
+        "the file is damaged ({found}); restore a backup, or what can be saved of it with \
+         sqlite3 FILE .recover"
+    )))
+}
+
 /// Brings the schema up to date. All of it is one transaction that begins with the lock: of two
 /// processes the second finds it made, and a kill in between leaves nothing.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     // Looked at first, so that a start on a busy file need not wait for the lock.
-    if is_up_to_date(version(connection).await?, &MIGRATIONS)? {
-        return Ok(());
+    match state(applied(connection).await?, needs(connection).await?, &MIGRATIONS)? {
+        State::Current => return Ok(()),
+        State::Newer => {
+            tracing::warn!(
+                "the store's schema is newer than this program, which can still work on it"
+            );
+            return Ok(());
+        }
+        State::Behind => {}
     }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     MIGRATIONS.run(&mut *transaction).await.map_err(|error| migration(error, &MIGRATIONS))?;
     Ok(transaction.commit().await?)
 }
 
-async fn version(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    let table = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
-    if sqlx::query_scalar::<_, i64>(table).fetch_one(&mut *connection).await? == 0 {
+/// The versions of the migrations that were made.
+async fn applied(connection: &mut SqliteConnection) -> Result<Vec<i64>, StoreError> {
+    if !has_table(connection, "_sqlx_migrations").await? {
+        return Ok(Vec::new());
+    }
+    let versions = "SELECT version FROM _sqlx_migrations ORDER BY version";
+    Ok(sqlx::query_scalar(versions).fetch_all(connection).await?)
+}
+
+/// The version that a program must know; none for a schema from before this was written down.
+async fn needs(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
+    if !has_table(connection, "compatibility").await? {
         return Ok(None);
     }
-    let version = "SELECT max(version) FROM _sqlx_migrations";
-    Ok(sqlx::query_scalar(version).fetch_one(connection).await?)
+    let needs = "SELECT max(needs) FROM compatibility";
+    Ok(sqlx::query_scalar(needs).fetch_one(connection).await?)
+}
+
+async fn has_table(connection: &mut SqliteConnection, name: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) > 0 FROM sqlite_master WHERE name = $1";
+    Ok(sqlx::query_scalar(sql).bind(name).fetch_one(connection).await?)
 }

@@ -7,7 +7,7 @@ use super::writer::Extent;
 use crate::clock::Timestamp;
 use crate::id::{Revoked, TokenId};
 use crate::store::columns::{RevocationColumns, all, revoked};
-use crate::store::rows::Revocation;
+use crate::store::rows::{EndReason, Revocation};
 use crate::store::{SWEEP_BATCH, StoreError};
 
 /// Writes one entry within an act.
@@ -37,6 +37,35 @@ pub(super) async fn of_token(
         Box::pin(async move { add(connection, &Revoked::Token(token), until).await })
     });
     added.await?;
+    store.watch.wake();
+    Ok(())
+}
+
+/// Writes entries again, and ends the sessions among them, in one act.
+pub(super) async fn again(
+    store: &Sqlite,
+    entries: Vec<(Revoked, Timestamp)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let written = store.writer.act(Extent::Several, move |connection| {
+        Box::pin(async move {
+            for (subject, until) in &entries {
+                if let Revoked::Session(id) = subject {
+                    let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3 \
+                               WHERE id = $1 AND ended_at IS NULL";
+                    sqlx::query(sql)
+                        .bind(id.as_bytes().as_slice())
+                        .bind(now.millis())
+                        .bind(EndReason::Operator.as_str())
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                add(connection, subject, *until).await?;
+            }
+            Ok(())
+        })
+    });
+    written.await?;
     store.watch.wake();
     Ok(())
 }

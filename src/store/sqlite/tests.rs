@@ -16,6 +16,7 @@ use super::{Sqlite, open};
 use crate::clock::Timestamp;
 use crate::id::{TokenId, UserId};
 use crate::store::rows::User;
+use crate::store::seal::Seal;
 use crate::store::{Store, StoreError, Waits};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -53,7 +54,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn the_file_and_the_folder_made_for_it_are_their_owners_alone() {
     let (_folder, path) = place();
-    let store = Sqlite::open(&path, Waits::default()).await.unwrap();
+    let store = Sqlite::open(&path, Seal::none(), Waits::default()).await.unwrap();
     store.add_user(&user("ada")).await.unwrap();
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     assert_eq!(mode(&path), 0o600);
@@ -67,7 +68,7 @@ async fn the_file_and_the_folder_made_for_it_are_their_owners_alone() {
 async fn an_existing_folder_keeps_its_mode() {
     let folder = TempDir::new().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
-    Sqlite::open(&folder.path().join("a.db"), Waits::default()).await.unwrap();
+    Sqlite::open(&folder.path().join("a.db"), Seal::none(), Waits::default()).await.unwrap();
     assert_eq!(mode(folder.path()), 0o750);
 }
 
@@ -88,10 +89,15 @@ async fn every_commit_is_flushed_and_the_log_is_written_ahead() {
 #[tokio::test]
 async fn a_schema_of_a_newer_version_is_refused_in_clear_words() {
     let (_folder, path) = place();
-    drop(Sqlite::open(&path, Waits::default()).await.unwrap());
+    drop(Sqlite::open(&path, Seal::none(), Waits::default()).await.unwrap());
     let sql = "INSERT INTO _sqlx_migrations VALUES (9000, 'later', '', TRUE, x'00', 0)";
     sqlx::query(sql).execute(&mut raw(&path).await).await.unwrap();
-    let Err(error) = Sqlite::open(&path, Waits::default()).await else { panic!("it opened") };
+    // It has left room for this program.
+    drop(Sqlite::open(&path, Seal::none(), Waits::default()).await.unwrap());
+    let sql = "UPDATE compatibility SET needs = 9000";
+    sqlx::query(sql).execute(&mut raw(&path).await).await.unwrap();
+    let opened = Sqlite::open(&path, Seal::none(), Waits::default()).await;
+    let Err(error) = opened else { panic!("it opened") };
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     let text = error.to_string();
     assert!(text.contains("version 9000") && text.contains("newer"), "{text}");
@@ -103,7 +109,9 @@ async fn a_file_that_is_something_else_is_refused_and_left_as_it_is() {
     let path = folder.path().join("letter.txt");
     let letter = "Dear Ada, this is no database. ".repeat(100);
     fs::write(&path, &letter).unwrap();
-    let Err(error) = Sqlite::open(&path, Waits::default()).await else { panic!("it opened") };
+    let Err(error) = Sqlite::open(&path, Seal::none(), Waits::default()).await else {
+        panic!("it opened")
+    };
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), letter);
 }
@@ -115,7 +123,9 @@ async fn a_database_of_another_program_is_refused_and_left_as_it_is() {
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
     let mut other = options.connect().await.unwrap();
     sqlx::query("CREATE TABLE sessions (mine TEXT)").execute(&mut other).await.unwrap();
-    let Err(error) = Sqlite::open(&path, Waits::default()).await else { panic!("it opened") };
+    let Err(error) = Sqlite::open(&path, Seal::none(), Waits::default()).await else {
+        panic!("it opened")
+    };
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     let tables = "SELECT group_concat(name) FROM sqlite_master";
     let tables: String = sqlx::query_scalar(tables).fetch_one(&mut other).await.unwrap();
@@ -127,7 +137,9 @@ async fn a_place_where_no_file_can_be_is_unavailable_and_named() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("data"), "a file where the folder should be").unwrap();
     let path = folder.path().join("data/sallyport.db");
-    let Err(error) = Sqlite::open(&path, Waits::default()).await else { panic!("it opened") };
+    let Err(error) = Sqlite::open(&path, Seal::none(), Waits::default()).await else {
+        panic!("it opened")
+    };
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("data/sallyport.db"), "{error}");
 }
@@ -135,7 +147,9 @@ async fn a_place_where_no_file_can_be_is_unavailable_and_named() {
 #[tokio::test]
 async fn an_act_that_fails_takes_nothing_else_of_its_batch_with_it() {
     let (_folder, path) = place();
-    let store = Arc::new(Sqlite::open(&path, Waits { lock: WAIT, turn: WAIT }).await.unwrap());
+    let store = Arc::new(
+        Sqlite::open(&path, Seal::none(), Waits { lock: WAIT, turn: WAIT }).await.unwrap(),
+    );
     let mut other = raw(&path).await;
     let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
     // All of these queue up behind the lock, and are one batch when it goes.
@@ -162,7 +176,7 @@ async fn an_act_that_fails_takes_nothing_else_of_its_batch_with_it() {
 #[tokio::test]
 async fn an_act_of_several_statements_that_fails_leaves_none_of_them() {
     let (_folder, path) = place();
-    drop(Sqlite::open(&path, Waits::default()).await.unwrap());
+    drop(Sqlite::open(&path, Seal::none(), Waits::default()).await.unwrap());
     let options = open::options(&path, WAIT);
     let writer = Writer::start(
         options.connect().await.unwrap(),
@@ -173,7 +187,7 @@ async fn an_act_of_several_statements_that_fails_leaves_none_of_them() {
     let act = |position: i64, result: Result<(), StoreError>| {
         writer.act(Extent::Several, move |connection| {
             Box::pin(async move {
-                let sql = "INSERT INTO keys VALUES ($1, $1, x'00', 0, 0)";
+                let sql = "INSERT INTO keys VALUES ($1, $1, x'00', 0, 0, $1)";
                 sqlx::query(sql).bind(position).execute(connection).await?;
                 result
             })
@@ -198,7 +212,8 @@ async fn processes_that_start_at_once_on_an_empty_database_make_one_schema() {
         // In WAL mode already, so that nothing but the migration itself keeps them apart.
         open::make_file(&path).unwrap();
         open::options(&path, WAIT).connect().await.unwrap().close().await.unwrap();
-        let opened = join_all((0..8).map(|_| Sqlite::open(&path, Waits::default()))).await;
+        let opened =
+            join_all((0..8).map(|_| Sqlite::open(&path, Seal::none(), Waits::default()))).await;
         for store in opened {
             assert!(!store.unwrap().has_users().await.unwrap());
         }
@@ -208,7 +223,7 @@ async fn processes_that_start_at_once_on_an_empty_database_make_one_schema() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_loses_nothing_that_was_acknowledged_and_room_heals_it() {
     let (_folder, path) = place();
-    drop(Sqlite::open(&path, Waits::default()).await.unwrap());
+    drop(Sqlite::open(&path, Seal::none(), Waits::default()).await.unwrap());
     let options = open::options(&path, WAIT);
     let small = options.clone().pragma("max_page_count", "40");
     let store = Arc::new(Sqlite {
@@ -220,6 +235,8 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_room_heals_it() {
             WAIT,
         ),
         home: Home::of(&path).unwrap(),
+        options: options.clone(),
+        seal: Seal::none(),
         watch: Watch::start(options.clone()).await.unwrap(),
     });
     let adds = (0..200).map(|number| {
