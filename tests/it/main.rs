@@ -11,6 +11,7 @@
 //! * `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people run and
 //!   use it;
 //! * `operator`, `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
+//! * `replicas`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@
 mod access_table;
 mod accounts;
 mod bad_input;
+mod bad_store;
 mod browser;
 mod csrf;
 mod documents;
@@ -35,9 +37,11 @@ mod limits;
 mod manners;
 mod navigation;
 mod operator;
+mod outages;
 mod paths;
 mod processes;
 mod proxying;
+mod replicas;
 mod secrets;
 mod sessions;
 mod smuggling;

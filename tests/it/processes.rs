@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     ACCESS, Client, ORIGIN, PASSWORD, PATIENCE, Process, REFRESH, ROUTES, Upstream, add_user,
-    response, sallyport,
+    kills, response, sallyport,
 };
 
 const LISTEN: &str = "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ncores = 2\n\
@@ -344,7 +344,7 @@ fn act(mut client: Client, acts: &Sender<()>) -> Vec<Acknowledged> {
 
 #[test]
 fn a_kill_at_any_moment_loses_no_acknowledged_login_rotation_or_logout() {
-    const ROUNDS: u64 = 50;
+    let rounds = u64::try_from(kills(50)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     configure(
         folder.path(),
@@ -355,7 +355,7 @@ fn a_kill_at_any_moment_loses_no_acknowledged_login_rotation_or_logout() {
     let random = RandomState::new();
     let mut promised: Vec<Acknowledged> = Vec::new();
     let (mut logins, mut logouts) = (0, 0);
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds {
         let process = Process::start(folder.path());
         for Acknowledged { client, ended } in promised.drain(..) {
             let mut client = moved(&client, &process);
@@ -378,7 +378,7 @@ fn a_kill_at_any_moment_loses_no_acknowledged_login_rotation_or_logout() {
                 None => {}
             }
         }
-        if round == ROUNDS {
+        if round == rounds {
             break;
         }
         let (acts, done) = mpsc::channel();

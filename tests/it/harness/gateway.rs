@@ -73,9 +73,13 @@ impl Gate {
     /// A gateway of just this config, whose sections on listening, passwords and logs may be left
     /// out.
     pub(crate) fn start(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         // What the gateway puts into tokens counts whole seconds, and so does a test.
-        let clock = Clock::manual(Timestamp::from_secs(Clock::system().now().secs()));
+        Self::start_at(text, Clock::manual(Timestamp::from_secs(Clock::system().now().secs())))
+    }
+
+    /// The same by this clock.
+    pub(crate) fn start_at(text: &str, clock: Clock) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let config = Config::parse(&complete(text), &folder.path().join("gateway.toml")).unwrap();
         let recipe = Recipe::new(&config.password).unwrap();
         let gateway = Gateway::start(config, clock.clone()).unwrap();

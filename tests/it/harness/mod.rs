@@ -4,6 +4,7 @@
 mod answer;
 mod browser;
 mod client;
+mod cluster;
 mod curl;
 pub(crate) mod frames;
 mod gateway;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub(crate) use answer::Answer;
 pub(crate) use browser::Browser;
 pub(crate) use client::{Client, HOST, ORIGIN};
+pub(crate) use cluster::Cluster;
 pub(crate) use curl::curl;
 pub(crate) use frames::Taken;
 pub(crate) use gateway::{ACCESS, ACCESS_TTL, DEVICE, Gate, PASSWORD, REFRESH, ROUTES};
@@ -32,3 +34,10 @@ pub(crate) use wire::Wire;
 
 /// How long a test waits for what must come at once. Long, for the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a gateway is killed by a test that does so: 200 times and more by hand, with
+/// `SALLYPORT_TEST_KILLS`, and fewer in a run of all tests.
+#[expect(clippy::disallowed_methods, reason = "who runs the tests says how thoroughly")]
+pub(crate) fn kills(otherwise: usize) -> usize {
+    std::env::var("SALLYPORT_TEST_KILLS").map_or(otherwise, |times| times.parse().unwrap())
+}

@@ -104,6 +104,11 @@ impl Process {
         }
     }
 
+    /// Sends SIGKILL, as a power cut would, and does not wait.
+    pub(crate) fn kill_now(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::KILL).unwrap();
+    }
+
     /// Kills it as a power cut would (SIGKILL), and waits until it is gone.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -1,0 +1,227 @@
+//! A store that is named wrongly, or will not have us: one clear sentence at the start, with what to
+//! do, and nothing half-made.
+
+use std::fs;
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+
+use crate::harness::{Cluster, PASSWORD, Process, ROUTES, add_user, sallyport};
+
+/// What a gateway says that is to start on this store, and the code that it exits with.
+fn start_on(url: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), url, "");
+    let output = sallyport(folder.path(), &["run"], "");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn configure(folder: &Path, url: &str, lines: &str) {
+    let text = format!(
+        "[store]\nurl = \"{url}\"\n{lines}\n[[upstream]]\nname = \"app\"\n\
+         servers = [\"http://127.0.0.1:1\"]\n{ROUTES}"
+    );
+    Process::configure(folder, &text);
+}
+
+fn assert_refused(url: &str, words: &[&str]) {
+    let (found, text) = start_on(url);
+    assert_eq!(found, Some(69), "{text}");
+    let told: Vec<&str> = text.lines().filter(|line| line.starts_with("sallyport:")).collect();
+    assert_eq!(told.len(), 1, "one sentence:\n{text}");
+    for word in ["store.url"].iter().chain(words) {
+        assert!(told[0].contains(word), "it does not say {word:?}:\n{text}");
+    }
+    assert!(!text.contains("planted-secret"), "{text}");
+}
+
+/// Whether anything of ours is in the database.
+fn tables(cluster: &Cluster) -> String {
+    cluster.sql("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'")
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_or_entered_is_told_with_what_to_do() {
+    let cluster = Cluster::start();
+    cluster.sql("CREATE ROLE me LOGIN PASSWORD 'right'");
+    let rules = cluster.data().join("pg_hba.conf");
+    let open = fs::read_to_string(&rules).unwrap();
+    fs::write(&rules, format!("host all me 127.0.0.1/32 scram-sha-256\n{open}")).unwrap();
+    cluster.sql("SELECT pg_reload_conf()");
+    let host = cluster.host();
+    let nobody = "postgres://me:planted-secret@127.0.0.1:1/postgres?sslmode=disable";
+    assert_refused(nobody, &["no server answers there", "store.url"]);
+    let unknown = "postgres://me:planted-secret@nowhere.invalid/postgres?sslmode=disable";
+    assert_refused(unknown, &["no server answers there"]);
+    let password = format!("postgres://me:planted-secret@{host}/postgres?sslmode=disable");
+    assert_refused(&password, &["refuses the user or the password"]);
+    let database = format!("postgres://sallyport@{host}/absent?sslmode=disable");
+    assert_refused(&database, &["no database of that name", "createdb"]);
+    let attributes = format!("{}&target_session_attrs=any", cluster.url());
+    assert_refused(&attributes, &["target_session_attrs", "read-write"]);
+    assert_eq!(tables(&cluster), "0");
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_refused_and_one_of_a_named_authority_is_taken() {
+    let cluster = Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, key) = authority();
+    let leaf_key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new(Vec::new()).unwrap();
+    leaf.subject_alt_names = vec![SanType::IpAddress("127.0.0.1".parse().unwrap())];
+    let named = folder.path().join("authority.pem");
+    fs::write(&named, authority.clone().self_signed(&key).unwrap().pem()).unwrap();
+    let leaf = leaf.signed_by(&leaf_key, &Issuer::new(authority, key)).unwrap();
+    cluster.place("server.crt", &leaf.pem());
+    cluster.place("server.key", &leaf_key.serialize_pem());
+    cluster.settings("ssl = on\n");
+    cluster.stop();
+    cluster.run();
+    // No sslmode: the server is verified.
+    let url = format!("postgres://sallyport@{}/postgres", cluster.host());
+    assert_refused(&url, &["certificate cannot be trusted", "sslrootcert"]);
+    assert_eq!(tables(&cluster), "0");
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), &format!("{url}?sslrootcert={}", named.display()), "");
+    add_user(folder.path(), "ada");
+    let encrypted = "SELECT count(*) > 0 FROM users";
+    assert_eq!(cluster.sql(encrypted), "t");
+    // The right authority, and another host's name.
+    let other = format!("postgres://sallyport@{}/postgres", cluster.host())
+        .replace("127.0.0.1", "localhost");
+    assert_refused(
+        &format!("{other}?sslrootcert={}", named.display()),
+        &["certificate cannot be trusted"],
+    );
+}
+
+fn authority() -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (params, KeyPair::generate().unwrap())
+}
+
+#[test]
+fn a_standby_a_role_without_rights_and_a_newer_schema_are_refused_and_left_as_they_are() {
+    let cluster = Cluster::start();
+    let standby = cluster.standby(false);
+    assert_refused(&standby.url(), &["takes no writes", "standby"]);
+
+    cluster.sql("CREATE ROLE weak LOGIN");
+    cluster.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let weak = cluster.url().replace("sallyport@", "weak@");
+    assert_refused(&weak, &["lacks a right", "sallyport migrate"]);
+    assert_eq!(tables(&cluster), "0", "no half-made schema");
+
+    // One who may makes the schema; then the other one works with what it was granted.
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), &cluster.url(), "");
+    let output = sallyport(folder.path(), &["migrate"], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cluster.sql(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO weak; \
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO weak",
+    );
+    configure(folder.path(), &weak, "");
+    add_user(folder.path(), "ada");
+    assert_eq!(Process::start(folder.path()).client().log_in("ada", PASSWORD, true).status, 200);
+
+    cluster.sql(
+        "INSERT INTO _sqlx_migrations VALUES (9000, 'later', now(), TRUE, '', 0); \
+         UPDATE compatibility SET needs = 9000",
+    );
+    assert_refused(&cluster.url(), &["version 9000", "newer program"]);
+}
+
+#[test]
+fn a_damaged_file_is_found_at_the_start_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = "sqlite://data/sallyport.db";
+    configure(folder.path(), url, "");
+    add_user(folder.path(), "ada");
+    let process = Process::start(folder.path());
+    assert_eq!(process.client().log_in("ada", PASSWORD, true).status, 200);
+    // Killed: its log is left behind, as after a crash.
+    process.kill();
+    assert!(folder.path().join("data/sallyport.db-wal").exists());
+    drop(Process::start(folder.path()));
+    let mut process = Process::start(folder.path());
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
+    let file = folder.path().join("data/sallyport.db");
+    let mut bytes = fs::read(&file).unwrap();
+    // What the file is stands in its first page, and what it holds of people in the later ones.
+    let from = bytes.len() / 2;
+    bytes[from..].fill(0xa5);
+    fs::write(&file, bytes).unwrap();
+    fs::write(folder.path().join("data/sallyport.db-wal"), [0; 64]).unwrap();
+    let output = sallyport(folder.path(), &["run"], "");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("store.url") && text.contains("damaged"), "{text}");
+}
+
+#[test]
+fn an_installation_moves_from_a_file_to_postgres_and_nobody_is_logged_out() {
+    let cluster = Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, seal) = ("sqlite://data/sallyport.db", "seal_key = { file = \"seal\" }\n");
+    fs::write(folder.path().join("seal"), "a key that is long enough for every seal").unwrap();
+    configure(folder.path(), file, seal);
+    add_user(folder.path(), "ada");
+    let mut process = Process::start(folder.path());
+    let (mut alive, mut ended) = (process.client(), process.client());
+    for client in [&mut alive, &mut ended] {
+        assert_eq!(client.log_in("ada", PASSWORD, true).status, 200);
+    }
+    let copy = ended.twin();
+    assert_eq!(ended.post("/auth/logout").status, 200);
+    // A backup, while it runs.
+    let run = |arguments: &[&str]| sallyport(folder.path(), arguments, "");
+    let done = run(&["backup", "copy.db"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(!run(&["backup", "copy.db"]).status.success(), "nothing is written over");
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
+
+    let from = format!("sqlite://{}", folder.path().join("data/sallyport.db").display());
+    let backup = format!("sqlite://{}", folder.path().join("copy.db").display());
+    let done = run(&["store", "copy", "--from", &from, "--to", &cluster.url()]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let again = run(&["store", "copy", "--from", &backup, "--to", &cluster.url()]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("not empty"));
+    assert_eq!(cluster.sql("SELECT min(length(secret)) > 32 FROM keys"), "t", "still sealed");
+
+    for url in [&cluster.url(), &backup] {
+        configure(folder.path(), url, seal);
+        let process = Process::start(folder.path());
+        let moved = |client: &crate::harness::Client| {
+            let mut there = process.client();
+            there.jar = client.jar.clone();
+            there
+        };
+        assert_eq!(moved(&alive).get("/public/a").status, 502, "there is no application");
+        assert_eq!(moved(&alive).get("/auth/me").status, 200, "{url}");
+        assert_eq!(moved(&copy).get("/auth/me").code(), "token_revoked", "{url}");
+        assert_eq!(moved(&alive).post("/auth/refresh").status, 200, "{url}");
+    }
+
+    // The seal's key is changed by a command; the keys themselves stay.
+    fs::rename(folder.path().join("seal"), folder.path().join("former")).unwrap();
+    fs::write(folder.path().join("seal"), "another key that is long enough for a seal").unwrap();
+    configure(folder.path(), &cluster.url(), seal);
+    let refused = run(&["keys", "reseal"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("retired_seal_keys"));
+    let both = format!("{seal}retired_seal_keys = [{{ file = \"former\" }}]\n");
+    configure(folder.path(), &cluster.url(), &both);
+    let done = run(&["keys", "reseal"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    configure(folder.path(), &cluster.url(), seal);
+    let process = Process::start(folder.path());
+    let mut there = process.client();
+    there.jar = alive.jar.clone();
+    assert_eq!(there.get("/auth/me").status, 200);
+}
