@@ -2,7 +2,6 @@
 //! sweeping.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,54 +39,6 @@ impl Pulse {
 
     fn beat(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopwatch::start();
-    }
-}
-
-/// How far this machine's clock is from the one that all replicas share.
-#[derive(Default)]
-pub(super) struct Skew(AtomicI64);
-
-impl Skew {
-    /// Milliseconds that our clock is ahead, if that is more than tokens can bear.
-    pub(super) fn apart(&self) -> Option<i64> {
-        let apart = self.0.load(Ordering::Relaxed);
-        (Duration::from_millis(apart.unsigned_abs()) > APART_MAX).then_some(apart)
-    }
-
-    /// Asks the store for its time. How long that took is how much less is known.
-    pub(super) async fn measure(&self, store: &dyn Store, clock: &Clock) {
-        let asked = Stopwatch::start();
-        let before = clock.now();
-        // While it does not answer, what was measured last stands.
-        if let Ok(Some(shared)) = store.shared_clock().await {
-            let took = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
-            let ahead = before.millis().saturating_sub(shared.millis());
-            // Their reading was made at some moment between our two.
-            let least = if ahead > 0 { ahead } else { ahead.saturating_add(took).min(0) };
-            self.0.store(least, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Measures from time to time, for ever.
-pub(super) async fn compare_clocks(store: Arc<dyn Store>, skew: Arc<Skew>, clock: Clock) {
-    let mut ticks = interval(COMPARE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = false;
-    loop {
-        ticks.tick().await;
-        skew.measure(&*store, &clock).await;
-        match skew.apart() {
-            Some(apart) if !told => {
-                tracing::error!(clock.ahead_ms = apart, "the clock is not the other replicas'");
-                told = true;
-            }
-            None if told => {
-                tracing::info!("the clock is right again");
-                told = false;
-            }
-            _ => {}
-        }
     }
 }
 
@@ -319,11 +270,6 @@ pub(super) async fn sweep_audit(store: Arc<dyn Store>, settings: config::Audit, 
 
 /// First sights that may wait to be told; beyond it they are dropped.
 pub(super) const SIGHTS_MAX: usize = 4096;
-
-/// Clocks further apart than that are told: the times in tokens would be wrong by too much.
-const APART_MAX: Duration = Duration::from_secs(2);
-
-const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
 /// The longest time until a revocation of another process is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

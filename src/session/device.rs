@@ -15,6 +15,13 @@ use crate::store::rows::User;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct DeviceId([u8; ID]);
 
+impl DeviceId {
+    /// As part of a key.
+    pub(super) const fn as_bytes(&self) -> &[u8; ID] {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 impl DeviceId {
     /// One for a test.

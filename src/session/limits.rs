@@ -1,9 +1,10 @@
 //! How often strangers may guess: which keys an attempt is charged to, and when it is given back.
 //!
-//! This is a local shield: each process has its own. What replicas are to share is asked after it,
-//! in [`Sessions::charge`].
+//! This is a local shield: each process has its own. What replicas share is asked after it, in
+//! [`Sessions::charge`], and what it says is remembered here.
 
 mod gcra;
+mod shared;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Act, Attempts, PerAct, Quotas};
 use crate::network::network;
 use gcra::{Held, Key, Ledger, Limiter, SteadyClock};
+use shared::Shared;
 
 /// What a limit says of itself, for the `RateLimit-*` and `Retry-After` fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,11 +128,15 @@ impl Limits {
             (&gates.account, self.key("account", act, &account)),
         ];
         take(&steps, gates.count_successes).map_err(|(which, allowance)| {
-            if let Some(count) = gates.refused.get(which) {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
+            self.count_refused(act, which);
             allowance
         })
+    }
+
+    fn count_refused(&self, act: Act, which: usize) {
+        if let Some(count) = self.acts.of(act).refused.get(which) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Charges the network with a refresh token that we never signed.
@@ -209,7 +215,7 @@ fn take(
         reset: Duration::ZERO,
         retry_after: Duration::ZERO,
     });
-    Ok(Charge { held, allowance, count_successes, by_device: false })
+    Ok(Charge { held, shared: None, allowance, count_successes, by_device: false })
 }
 
 impl fmt::Debug for Limits {
@@ -223,9 +229,10 @@ impl fmt::Debug for Limits {
 #[must_use]
 pub(super) struct Charge {
     held: Vec<Held>,
+    /// What was charged at the store, for all replicas.
+    shared: Option<Shared>,
     allowance: Allowance,
     count_successes: bool,
-    #[cfg_attr(not(test), expect(dead_code, reason = "said by tests only"))]
     by_device: bool,
 }
 
@@ -251,6 +258,9 @@ impl Charge {
     /// Nothing was compared, so nothing was guessed.
     pub(super) fn refund(self) {
         self.held.into_iter().for_each(Held::give_back);
+        if let Some(shared) = self.shared {
+            shared.give_back();
+        }
     }
 }
 
@@ -270,12 +280,21 @@ impl Sessions {
     ///
     /// # Errors
     /// What the refusing limit says.
-    #[expect(
-        clippy::unused_async,
-        reason = "what replicas share is asked here, after the local shield"
-    )]
     pub(super) async fn charge(&self, guess: Guess<'_>) -> Result<Charge, Allowance> {
-        self.limits.charge(guess)
+        let charge = self.limits.charge(guess)?;
+        if !shared::is_shared(guess.act) || !self.store.attempts_are_shared() {
+            return Ok(charge);
+        }
+        match self.charge_shared(guess, charge).await {
+            // Its own allowance is used up at another replica: a stranger like any other.
+            Err((_, true)) => {
+                let guess = Guess { device: None, ..guess };
+                let charge = self.limits.charge(guess)?;
+                self.charge_shared(guess, charge).await.map_err(|(allowance, _)| allowance)
+            }
+            Err((allowance, false)) => Err(allowance),
+            Ok(charge) => Ok(charge),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod name;
 mod opaque;
 mod pair;
 mod password;
+mod ready;
 mod refresh;
 mod stats;
 
@@ -50,6 +51,7 @@ pub use login::{Attempt, Begun, Factor, LoginError, LoginStep};
 pub use name::{BadName, MAX_NAME_BYTES, login_key};
 pub use pair::{Pair, Who};
 pub use password::{HashError, Hashers, Recipe};
+pub use ready::NotReady;
 pub use refresh::{Grace, RefreshError, Refreshed};
 pub use stats::{Count, LoginOutcome, RefreshOutcome, Stats};
 
@@ -61,10 +63,11 @@ use crate::store::audit::{Actor, AuditKind};
 use crate::store::rows::{EndReason, Session, User};
 use crate::store::{Store, StoreError};
 use crate::token::{KeyError, Keyring, RevokedSet, Rules};
-use background::{Pulse, Skew};
+use background::Pulse;
 use flight::Flights;
 use keys::Keys;
 use limits::Limits;
+use ready::Skew;
 
 /// What [`Sessions`] is made of.
 pub struct Parts {
@@ -150,24 +153,6 @@ pub enum StartError {
     Stopped,
 }
 
-/// Why the gateway should be sent no traffic.
-#[derive(Debug, thiserror::Error)]
-pub enum NotReady {
-    /// The store does not answer.
-    #[error("the store does not answer: {0}")]
-    Store(#[source] StoreError),
-    /// Revocations have not been read for too long: sessions ended elsewhere go on here.
-    #[error("revocations were last read {} ms ago", .0.as_millis())]
-    Deaf(Duration),
-    /// This machine's clock is not the one of the other replicas.
-    #[error(
-        "the clock of this machine is {} ms {} that of the store; set it right (NTP)",
-        .0.unsigned_abs(),
-        if *.0 > 0 { "ahead of" } else { "behind" }
-    )]
-    Clock(i64),
-}
-
 /// Logins, refreshes and logouts; shared by all cores.
 pub struct Sessions {
     store: Arc<dyn Store>,
@@ -227,8 +212,7 @@ impl Sessions {
         let revoked = Arc::new(RevokedSet::new());
         let pulse = Arc::new(Pulse::default());
         let last = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
-        let skew = Arc::new(Skew::default());
-        skew.measure(&*store, &clock).await;
+        let skew = Arc::new(Skew::of(&*store, &clock).await);
         let limits = Arc::new(Limits::new(&settings.attempts, &clock));
         let stats = Arc::<Stats>::default();
         let (sights, seen) = mpsc::channel(background::SIGHTS_MAX);
@@ -248,6 +232,9 @@ impl Sessions {
             background::sweep(store.clone(), revoked.clone(), limits.clone(), clock.clone());
         let rotate = background::rotate_keys(keys.clone(), audit.clone(), clock.clone());
         let forget = background::sweep_audit(store.clone(), settings.audit.clone(), clock.clone());
+        let max_age = settings.revocation_max_age;
+        let heed = background::heed_silence(revoked.clone(), pulse.clone(), max_age);
+        let compare = ready::compare_clocks(store.clone(), skew.clone(), clock.clone());
         // Not among those that are aborted: it ends with its sender, when it has told all it heard.
         room.spawn(background::report(store.clone(), seen, stats.clone()));
         let background = vec![
@@ -256,14 +243,8 @@ impl Sessions {
             room.spawn(rotate).abort_handle(),
             room.spawn(forget).abort_handle(),
             room.spawn(background::follow_kinds(store.clone(), hashers.clone())).abort_handle(),
-            room.spawn(background::heed_silence(
-                revoked.clone(),
-                pulse.clone(),
-                settings.revocation_max_age,
-            ))
-            .abort_handle(),
-            room.spawn(background::compare_clocks(store.clone(), skew.clone(), clock.clone()))
-                .abort_handle(),
+            room.spawn(heed).abort_handle(),
+            room.spawn(compare).abort_handle(),
         ];
         Ok(Arc::new(Self {
             rules: refresh::Rules::from(&settings.session),
@@ -448,23 +429,6 @@ impl Sessions {
     pub async fn has_users(&self) -> Result<bool, StoreError> {
         let store = self.store.clone();
         self.on_room(async move { store.has_users().await }).await
-    }
-
-    /// Whether the gateway should be sent traffic: the store answers, and what other processes
-    /// revoke is heard.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn ready(&self) -> Result<(), NotReady> {
-        let silence = self.pulse.silence();
-        if silence > self.settings.revocation_max_age {
-            return Err(NotReady::Deaf(silence));
-        }
-        if let Some(apart) = self.skew.apart() {
-            return Err(NotReady::Clock(apart));
-        }
-        let store = self.store.clone();
-        self.on_room(async move { store.ping().await }).await.map_err(NotReady::Store)
     }
 
     /// How long a revocation written at `now` has to hold: until the last access token signed

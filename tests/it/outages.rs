@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use sallyport::clock::Stopwatch;
+use serde_json::json;
 
 use crate::harness::{ACCESS, Answer, Client, Cluster, ORIGIN, PASSWORD, PATIENCE, REFRESH, kills};
 use crate::replicas::Site;
@@ -330,4 +331,33 @@ fn whoever_was_in_mid_rotation_when_a_gateway_was_killed_goes_on_with_the_cookie
         }
     }
     assert_eq!(cluster.sql("SELECT count(*) FROM sessions WHERE end_reason IS NOT NULL"), "0");
+}
+
+#[test]
+fn three_replicas_together_allow_no_more_guesses_than_one() {
+    let cluster = Cluster::start();
+    let lines = "[attempts]\nper_account_and_network = { count = 5, per = \"15m\" }\n";
+    let site = Site::at(&cluster.url(), 3, lines);
+    let body = json!({ "username": "ada", "password": "not the password", "remember": false });
+    let refused: usize = thread::scope(|scope| {
+        let guessing: Vec<_> = (0..30)
+            .map(|number| {
+                let mut client = site.replicas[number % 3].client();
+                let body = &body;
+                scope.spawn(move || {
+                    let answer = client.ask("POST", "/auth/login").json(body).send();
+                    match answer.status {
+                        401 => 1,
+                        429 => {
+                            assert!(answer.one("retry-after").parse::<u64>().unwrap() > 0);
+                            0
+                        }
+                        _ => panic!("{answer:#?}"),
+                    }
+                })
+            })
+            .collect();
+        guessing.into_iter().map(|one| one.join().unwrap()).sum()
+    });
+    assert_eq!(refused, 5, "as many guesses were heard as one gateway hears");
 }

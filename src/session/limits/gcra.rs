@@ -70,6 +70,12 @@ impl Limiter {
         }
     }
 
+    /// Attempts at once, and the time in which all of them are given back.
+    pub(super) fn quota(&self) -> (u32, Duration) {
+        let all = self.interval.saturating_mul(u64::from(self.limit));
+        (self.limit, Duration::from_nanos(all))
+    }
+
     fn debt(&self, key: Key) -> Debt {
         self.ledger.debts.get(&key).map(|debt| *debt).unwrap_or_default()
     }
@@ -121,6 +127,16 @@ impl Held {
     /// It was none: the key is as if nobody had tried.
     pub(super) fn give_back(mut self) {
         self.guessed = false;
+    }
+
+    /// It was none, and others have used the key up: all of it comes back after `reset` only.
+    pub(super) fn learn(mut self, reset: Duration) {
+        self.guessed = false;
+        let until = u64::try_from(reset.as_nanos()).unwrap_or(u64::MAX / 2);
+        let until = self.limiter.clock.now().as_u64().saturating_add(until);
+        if let Some(mut debt) = self.limiter.ledger.debts.get_mut(&self.key) {
+            debt.arrival = debt.arrival.max(until);
+        }
     }
 }
 

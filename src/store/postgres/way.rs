@@ -39,6 +39,8 @@ pub(super) struct Way {
     reopened: AtomicU64,
     /// Whether it can be gone.
     open: watch::Sender<bool>,
+    /// Since when it cannot.
+    closed: Mutex<Stopwatch>,
     trouble: Arc<Mutex<Stopwatch>>,
     places: Arc<Semaphore>,
     turn: Duration,
@@ -78,6 +80,7 @@ impl Way {
             host: AtomicUsize::new(host),
             reopened: AtomicU64::new(0),
             open: watch::Sender::new(true),
+            closed: Mutex::new(Stopwatch::start()),
             trouble,
             places: Arc::new(Semaphore::new(ACTS)),
             turn: waits.turn,
@@ -100,8 +103,10 @@ impl Way {
     ) -> Result<(PoolConnection<Postgres>, OwnedSemaphorePermit), StoreError> {
         let busy = || StoreError::unavailable(Busy(self.turn));
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
-        let end = tokio::time::Instant::now() + self.turn;
         let mut open = self.open.subscribe();
+        // A server that has been gone for longer than anybody waits is waited for by nobody.
+        let gone = if *open.borrow() { Duration::ZERO } else { elapsed(&self.closed) };
+        let end = tokio::time::Instant::now() + self.turn.saturating_sub(gone);
         let opened =
             timeout_at(end, open.wait_for(|open| *open)).await.is_ok_and(|open| open.is_ok());
         if !opened {
@@ -120,7 +125,10 @@ impl Way {
     /// Says that the way was found closed: from now on the watcher looks for it.
     pub(super) fn lost(self: &Arc<Self>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Stopwatch::start();
+        // Held, so that nobody reads when it was closed the last time.
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if self.open.send_replace(false) {
+            *closed = Stopwatch::start();
             tokio::spawn(Self::watch(Arc::downgrade(self)));
         }
     }
@@ -190,7 +198,7 @@ fn pool(
         // for those that have not been used since something broke.
         .test_before_acquire(false)
         .before_acquire(move |connection, about| {
-            let quiet = trouble.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            let quiet = elapsed(&trouble);
             Box::pin(async move {
                 if about.idle_for >= quiet {
                     return Ok(!is_read_only(connection).await?);
@@ -244,6 +252,10 @@ async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error
     let answer: String =
         sqlx::query_scalar("SHOW transaction_read_only").fetch_one(connection).await?;
     Ok(answer == "on")
+}
+
+fn elapsed(since: &Mutex<Stopwatch>) -> Duration {
+    since.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
 }
 
 /// Between half of `pause` and all of it, so that replicas do not all come at once.
