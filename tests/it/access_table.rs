@@ -1,7 +1,7 @@
 //! The access table: every endpoint and every kind of route, by every state of credential, in a
 //! cookie and as Bearer. A new endpoint does not compile here until it has a row.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::{Cell, RefCell};
 
 use http::Method;
 use sallyport::endpoints::Endpoint;
@@ -177,10 +177,14 @@ impl Tokens {
 struct Table {
     gate: Gate,
     upstream: Upstream,
+    /// Asks for everything; sends no cookies but those that a row says, and keeps none.
+    client: RefCell<Client>,
+    ada: Tokens,
+    bob: Tokens,
     expired: Tokens,
     revoked: Tokens,
     /// Accounts made so far, for each needs a name of its own.
-    made: AtomicUsize,
+    made: Cell<usize>,
 }
 
 impl Table {
@@ -200,15 +204,25 @@ impl Table {
         let mut client = gate.signed_in("ada");
         let revoked = Tokens::of(&client);
         assert_eq!(client.post("/auth/logout").status, 200);
-        Self { gate, upstream, expired, revoked, made: AtomicUsize::new(0) }
+        let [ada, bob] = ["ada", "bob"].map(|name| Tokens::of(&gate.signed_in(name)));
+        let (client, made) = (RefCell::new(gate.client()), Cell::new(0));
+        Self { gate, upstream, client, ada, bob, expired, revoked, made }
     }
 
-    /// Fresh tokens where the test may spend them.
-    fn tokens(&self, state: State) -> Option<Tokens> {
+    /// Fresh tokens where the endpoint spends them.
+    fn tokens(&self, place: Place, state: State) -> Option<Tokens> {
         let both = |access: &str, refresh: &str| {
             Some(Tokens { access: access.to_owned(), refresh: refresh.to_owned() })
         };
-        let of = |name| Tokens::of(&self.gate.signed_in(name));
+        let spends = matches!(
+            place,
+            Place::Own(Endpoint::Login | Endpoint::Refresh | Endpoint::Logout | Endpoint::Signup)
+        );
+        let of = |name| match (spends, name) {
+            (true, name) => Tokens::of(&self.gate.signed_in(name)),
+            (false, "ada") => self.ada.clone(),
+            (false, _) => self.bob.clone(),
+        };
         match state {
             State::None => None,
             State::Malformed => both("no.token", "no.token"),
@@ -228,15 +242,15 @@ impl Table {
     }
 
     fn ask(&self, place: Place, state: State, carrier: Carrier) -> Answer {
-        let mut client = self.gate.client();
-        let tokens = self.tokens(state);
+        let mut client = self.client.borrow_mut();
+        let tokens = self.tokens(place, state);
         let (method, path) = address(place);
         // The refresh token is what `refresh` wants; all else is opened by an access token alone.
         let (name, token) = match (place, &tokens) {
             (Place::Own(Endpoint::Refresh), Some(tokens)) => (REFRESH, Some(&tokens.refresh)),
             (_, tokens) => (ACCESS, tokens.as_ref().map(|tokens| &tokens.access)),
         };
-        let mut ask = client.ask(method.as_str(), path);
+        let mut ask = client.ask(method.as_str(), path).without_cookies();
         match (carrier, token) {
             (_, None) => {}
             (Carrier::Cookie, Some(token)) => ask = ask.field("Cookie", format!("{name}={token}")),
@@ -249,7 +263,8 @@ impl Table {
         ask = match endpoint {
             Endpoint::Login => ask.json(&json!({ "username": "ada", "password": PASSWORD })),
             Endpoint::Signup | Endpoint::Setup | Endpoint::Invite => {
-                let newcomer = format!("guest {}", self.made.fetch_add(1, Ordering::Relaxed));
+                self.made.set(self.made.get() + 1);
+                let newcomer = format!("guest {}", self.made.get());
                 ask.json(&json!({ "username": newcomer, "password": "a rather long new secret" }))
             }
             Endpoint::Reset => ask.json(&json!({ "new_password": "a rather long new secret" })),
