@@ -14,7 +14,7 @@ use crate::message::form::BodyError;
 use crate::message::reject::Rejection;
 use crate::message::return_to::ReturnTo;
 use crate::secret::Secret;
-use crate::session::{Allowance, Attempt, Begun, LoginError, LoginStep};
+use crate::session::{Allowance, Attempt, Begun, DeviceCookie, LoginError, LoginStep};
 
 /// Says on the way back from a login that cookies were set just now, so that a browser which did
 /// not keep them is told so instead of being sent round in circles.
@@ -123,7 +123,7 @@ impl Endpoints {
     }
 
     /// What this browser keeps from its last login, if anything that can be read.
-    fn device<'a>(&self, asked: &Asked<'a>) -> Option<&'a str> {
+    pub(super) fn device<'a>(&self, asked: &Asked<'a>) -> Option<&'a str> {
         let name = self.config.cookies.device.as_deref()?;
         match cookies::find(&asked.head.headers, name) {
             Found::One(sealed) => Some(sealed),
@@ -133,10 +133,10 @@ impl Endpoints {
 
     /// `Set-Cookie` for what the browser is to keep. It outlives the session, "remember me" or not:
     /// it says nothing and opens nothing, and else whoever never ticks the box could be locked out.
-    fn device_cookie(&self, begun: &Begun) -> Option<HeaderValue> {
+    pub(super) fn device_cookie(&self, device: Option<&DeviceCookie>) -> Option<HeaderValue> {
         let settings = &self.config.cookies;
         settings.device.as_ref()?;
-        let device = begun.device.as_ref()?;
+        let device = device?;
         let life = Life::For(device.ttl);
         match cookies::set(settings, Which::Device, &device.value, life) {
             Ok(cookie) => Some(cookie),
@@ -163,7 +163,7 @@ impl Endpoints {
         return_to: Option<&ReturnTo>,
     ) -> Result<Answered, Refused> {
         let mut cookies = self.pair_cookies(&begun.pair, asked.now);
-        cookies.extend(self.device_cookie(begun));
+        cookies.extend(self.device_cookie(begun.device.as_ref()));
         if asked.page {
             return Ok(self.onward(return_to)?.with_pair(cookies, &begun.pair));
         }

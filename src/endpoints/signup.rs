@@ -122,6 +122,7 @@ impl Endpoints {
             client: asked.client,
             user_agent: browser(asked),
             replaces: self.present_session(asked),
+            device: self.device(asked).map(str::to_owned),
         }))
     }
 
@@ -175,7 +176,11 @@ impl Endpoints {
             }
         };
         Ok(match &made.pair {
-            Some(pair) => answer.with_pair(self.pair_cookies(pair, asked.now), pair),
+            Some(pair) => {
+                let mut cookies = self.pair_cookies(pair, asked.now);
+                cookies.extend(self.device_cookie(made.device.as_ref()));
+                answer.with_pair(cookies, pair)
+            }
             None => answer,
         })
     }

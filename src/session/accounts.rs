@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization;
 
+use super::device::DeviceCookie;
 use super::fitness::Unfit;
 use super::limits::{Allowance, Guess};
 use super::links::{LinkSecret, Purpose, SETUP_TTL, draw_link};
@@ -37,6 +38,8 @@ pub struct Newcomer {
     pub user_agent: String,
     /// The session that this browser is still in: it ends when the new one begins.
     pub replaces: Option<SessionId>,
+    /// What this browser keeps from logins before.
+    pub device: Option<String>,
 }
 
 /// An account that was made just now.
@@ -46,6 +49,8 @@ pub struct SignedUp {
     pub user: User,
     /// Its first session. `None` if the account stands but no session could be begun: it can log in.
     pub pair: Option<Pair>,
+    /// What the browser is to keep, so that it is known at its next login.
+    pub device: Option<DeviceCookie>,
 }
 
 /// Why an account was not made, or a password not changed. Nothing was done then.
@@ -335,7 +340,8 @@ impl Sessions {
     /// Who has just chosen a password need not type it again. That no session begins is no reason to
     /// take the account back.
     async fn first_session(self: &Arc<Self>, newcomer: Newcomer, user: User) -> SignedUp {
-        let Newcomer { login, secret, client, user_agent, replaces } = newcomer;
+        let Newcomer { login, secret, client, user_agent, replaces, device } = newcomer;
+        let device = self.device_after_login(device.as_deref(), &user, self.clock.now());
         let attempt = Attempt {
             identifier: login,
             secret,
@@ -367,7 +373,7 @@ impl Sessions {
                 None
             }
         };
-        SignedUp { user, pair }
+        SignedUp { user, pair, device }
     }
 
     /// `None`: the password in use is another one.

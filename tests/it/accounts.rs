@@ -7,7 +7,9 @@ use std::time::Duration;
 use sallyport::session::{Purpose, draw_link};
 use serde_json::{Value, json};
 
-use crate::harness::{ACCESS, Answer, Client, Gate, ORIGIN, PASSWORD, REFRESH, Upstream, response};
+use crate::harness::{
+    ACCESS, Answer, Client, DEVICE, Gate, ORIGIN, PASSWORD, REFRESH, Upstream, response,
+};
 
 const NEW: &str = "quite another secret of mine";
 const HTML: (&str, &str) = ("Accept", "text/html,*/*;q=0.8");
@@ -89,6 +91,7 @@ fn a_stranger_signs_up_and_is_in_without_rights() {
     assert_eq!((&told["user"]["login"], &told["user"]["permissions"]), (&json!("Ada"), &json!([])));
     assert!(told["expires_at"].as_i64().unwrap() > 0);
     assert_eq!(answer.one("cache-control"), "private, no-store");
+    assert!(client.jar.get(DEVICE).is_some(), "this browser is known from now on");
     assert_eq!(client.get("/a").status, 200);
     assert_eq!(upstream.requests().last().unwrap().field("x-auth-user"), ["Ada"]);
     assert_eq!(client.get("/admin/a").status, 403);
