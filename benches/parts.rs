@@ -149,6 +149,7 @@ fn header_firewall(criterion: &mut Criterion) {
         servers: Servers::Demo,
         host: HostPolicy::Preserve,
         identity: IdentityHeaders {
+            app: None,
             user: name("x-auth-user"),
             id: name("x-auth-id"),
             name: None,

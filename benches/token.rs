@@ -8,7 +8,9 @@ use sallyport::clock::Timestamp;
 use sallyport::config::Algorithm;
 use sallyport::id::{KeyId, Revoked, SessionId, TokenId};
 use sallyport::secret::Secret;
-use sallyport::token::{AccessClaims, Keyring, MasterKey, RefreshClaims, RevokedSet, Rules};
+use sallyport::token::{
+    AccessClaims, Keyring, MasterKey, MintedRules, RefreshClaims, RevokedSet, Rules,
+};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
@@ -23,6 +25,12 @@ fn ring(algorithm: Algorithm) -> Keyring {
         audience: "https://gate.test".to_owned(),
         algorithm,
         assertions: Vec::new(),
+        claims: None,
+        minted: MintedRules {
+            audience: "https://gate.test/minted".to_owned(),
+            algorithm,
+            claims: None,
+        },
     };
     // As after a rotation: one that signs, one that only verifies.
     Keyring::new(vec![master("0000000000000001", 1, 0), master("0000000000000002", 2, 9)], rules)

@@ -1,6 +1,7 @@
 //! The command line. The only room that prints. Tables for people, `--json` for programs; what went
 //! wrong goes to standard error, with an exit code that scripts can tell apart.
 
+mod apps;
 mod audit;
 mod import;
 mod init;
@@ -22,7 +23,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError};
 use crate::gateway;
-use crate::session::{AccountError, BadName, BlocklistError, HashError, Unfit, login_key};
+use crate::session::{
+    AccountError, BadAppId, BadName, BlocklistError, HashError, Unfit, WeakSecret, login_key,
+};
 use crate::store::rows::User;
 use crate::store::{self, Store, StoreError};
 
@@ -84,6 +87,12 @@ enum Command {
     /// The store as a whole.
     #[command(subcommand)]
     Store(stores::StoreCommand),
+    /// Machines that may mint tokens for their users.
+    #[command(subcommand)]
+    App(apps::AppCommand),
+    /// Single tokens.
+    #[command(subcommand)]
+    Token(apps::TokenCommand),
 }
 
 /// How results are shown.
@@ -124,6 +133,12 @@ enum Failure {
     /// The link for the first account could not be made: 69.
     #[error("the link for the first account could not be made: {0}")]
     Setup(#[from] AccountError),
+    /// What no app can be called: 65.
+    #[error(transparent)]
+    App(#[from] BadAppId),
+    /// A secret that no app should have: 65.
+    #[error("the secret cannot be used: {0}")]
+    Secret(#[from] WeakSecret),
     /// 70, `EX_SOFTWARE`.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -149,7 +164,11 @@ impl Failure {
             Self::Start(_) | Self::Setup(_) | Self::NotNoted(_) => 69,
             Self::Store(StoreError::Unavailable(_)) => 69,
             Self::Store(_) | Self::NotFound(_) => 1,
-            Self::Name(_) | Self::Password(_) | Self::Import(_) => 65,
+            Self::Name(_)
+            | Self::Password(_)
+            | Self::Import(_)
+            | Self::App(_)
+            | Self::Secret(_) => 65,
             Self::Hash(_) | Self::NoRandomness(_) => 70,
             Self::Io { .. } => 74,
             Self::Usage(_) => 64,
@@ -184,6 +203,8 @@ fn obey(arguments: Arguments) -> Result<(), Failure> {
         Command::Migrate => Desk::open(&path).map(|_desk| Desk::migrated()),
         Command::Backup { file } => Desk::open(&path)?.backup(&file),
         Command::Store(command) => stores::copy_store(command),
+        Command::App(command) => Desk::open(&path)?.apps(command),
+        Command::Token(command) => Desk::open(&path)?.tokens(command),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -13,7 +15,8 @@ use crate::secret::{self, NoRandomness};
 #[error("not an id of the form that the gateway makes")]
 pub struct BadId;
 
-/// An account. A UUIDv7 (RFC 9562 section 5.7): unique, and sorted by when it was made.
+/// An account. A UUIDv7 (RFC 9562 section 5.7): unique, and sorted by when it was made. The users
+/// of apps have a UUIDv8, which follows from their names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Uuid);
 
@@ -23,6 +26,21 @@ impl UserId {
         let millis = u64::try_from(now.millis()).unwrap_or(0);
         let random = secret::random::<10>()?;
         Ok(Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()))
+    }
+
+    /// The id that follows from `names` (RFC 9562 section 5.8): 122 bits of their SHA-256, each
+    /// behind its length.
+    fn named(names: &[&str]) -> Self {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        for name in names {
+            digest.update(&u64::try_from(name.len()).unwrap_or(u64::MAX).to_be_bytes());
+            digest.update(name.as_bytes());
+        }
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(digest.finish().as_ref()) {
+            *to = *from;
+        }
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
     /// From the raw 16 bytes.
@@ -151,6 +169,47 @@ impl KeyId {
     }
 }
 
+/// An app: a machine client that may mint tokens. 1 to 64 of `a-z 0-9 - _ .`, the first a letter or
+/// a digit, so that it reads the same in headers, names and addresses.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AppId(Arc<str>);
+
+impl AppId {
+    /// As the operator wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands for the app itself where users are revoked: a cut-off of it refuses all tokens
+    /// that it has minted. No account has this id.
+    pub fn principal(&self) -> UserId {
+        UserId::named(&["sallyport/app", self.as_str()])
+    }
+
+    /// The account of the user whom the app calls `subject`. The same for the same two names, so
+    /// that it is known without the store; no account that was made otherwise has this id.
+    pub fn user(&self, subject: &str) -> UserId {
+        UserId::named(&["sallyport/app-user", self.as_str(), subject])
+    }
+}
+
+impl FromStr for AppId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let first = text.bytes().next().is_some_and(plain);
+        let fine = text.bytes().all(|byte| plain(byte) || b"-_.".contains(&byte));
+        if first && fine && text.len() <= 64 { Ok(Self(text.into())) } else { Err(BadId) }
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What a revocation refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Revoked {
@@ -165,6 +224,38 @@ pub enum Revoked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_of_apps_never_meet_each_other_or_an_account() {
+        let [one, other]: [AppId; 2] = ["quest", "quest.b"].map(|id| id.parse().unwrap());
+        assert_eq!(one.user("ada"), one.user("ada"));
+        let ids = [
+            one.user("ada"),
+            one.user("Ada"),
+            one.user(""),
+            other.user("ada"),
+            one.principal(),
+            other.principal(),
+        ];
+        let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+        for id in ids {
+            assert_eq!(id.0.get_version_num(), 8, "accounts are of version 7");
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+    }
+
+    #[test]
+    fn an_app_is_called_by_plain_lower_case() {
+        let long = "a".repeat(64);
+        for good in ["a", "7", "my-app", "quest.kit_2", long.as_str()] {
+            assert_eq!(good.parse::<AppId>().unwrap().as_str(), good);
+        }
+        let too_long = "a".repeat(65);
+        for bad in ["", "-a", ".a", "A", "a/b", "a b", "é", "a\n", too_long.as_str()] {
+            assert!(bad.parse::<AppId>().is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn ids_have_exactly_one_spelling() {

@@ -9,7 +9,7 @@ pub use permit::{Denied, Permit};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::id::{SessionId, TokenId, UserId};
+use crate::id::{AppId, SessionId, TokenId, UserId};
 
 /// Who a request speaks for.
 #[derive(Debug, Clone)]
@@ -35,11 +35,13 @@ impl Caller {
 /// What a verified token says of its bearer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The account; text, for minted tokens carry an outside id.
+    /// The account, as upstreams are told it: never what an app calls its user.
     pub subject: String,
-    /// The account as our own id, for local accounts.
+    /// The account as our own id.
     pub user: Option<UserId>,
-    /// Login name.
+    /// The app that minted the token. Its users are no accounts of our own.
+    pub app: Option<AppId>,
+    /// Login name; for the user of an app, by `token.minted.names`.
     pub login: String,
     /// Display name.
     pub name: Option<String>,
@@ -59,6 +61,6 @@ pub struct Identity {
     pub issued_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
-    /// When the user last proved who they are.
+    /// When the user last proved who they are; the epoch if that is not known, as of an app's user.
     pub auth_time: Timestamp,
 }

@@ -59,6 +59,7 @@ mod tests {
         Caller::Session(Arc::new(Identity {
             subject: "u".to_owned(),
             user: None,
+            app: None,
             login: "ada".to_owned(),
             name: None,
             email: None,

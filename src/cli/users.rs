@@ -324,8 +324,8 @@ struct New {
     email: Option<String>,
 }
 
-fn from_stdin(max_bytes: usize) -> Result<Secret<String>, Failure> {
-    let failed = |source| Failure::Io { what: "the password could not be read", source };
+pub(super) fn from_stdin(max_bytes: usize) -> Result<Secret<String>, Failure> {
+    let failed = |source| Failure::Io { what: "standard input could not be read", source };
     // One byte more than allowed is enough to see that it is too long; and a line's end.
     let most = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(3);
     let mut text = String::new();

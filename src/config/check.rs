@@ -4,6 +4,7 @@
 mod access;
 mod attempts;
 mod audit;
+mod claims;
 mod cookies;
 mod credentials;
 mod headers;
@@ -74,10 +75,12 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
         .map(|(index, upstream)| upstreams::upstream(index, upstream, found))
         .collect();
     upstreams::only_once(&file.upstream, found);
+    let asked = file.token.claims.as_ref();
     let profile_claims = upstreams
         .iter()
         .flatten()
-        .any(|upstream| upstream.identity.name.is_some() || upstream.identity.email.is_some());
+        .any(|upstream| upstream.identity.name.is_some() || upstream.identity.email.is_some())
+        || asked.is_some_and(|claims| claims.name.is_some() || claims.email.is_some());
     let token = credentials::token(&file.token, public_url, profile_claims, found);
     let login = credentials::login(&file.login, base.as_ref(), public_url, found);
     let cores = listen.as_ref().map(|listen| listen.cores);
@@ -99,6 +102,9 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     };
     let general = routes::General { upstreams: &names, body_bytes, site };
     let routes = routes::routes(&file.route, &general, base.as_ref(), found);
+    if let (Some(token), Some(routes)) = (&token, &routes) {
+        claims::can_be_met(token, routes, found);
+    }
     let expects = routes::expects(&file.expect, found);
     let log = log(&file.log, found);
     let audit = audit::audit(&file.audit, found);

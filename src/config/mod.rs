@@ -3,6 +3,7 @@
 
 mod attempts;
 mod check;
+mod claims;
 mod error;
 mod file;
 mod filter;
@@ -26,6 +27,7 @@ use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 pub use attempts::{Act, Attempts, PerAct, Quota, Quotas};
+pub use claims::ClaimsProfile;
 pub use error::{ConfigError, Problem};
 pub use filter::{BadFilter, log_filter};
 pub use manners::{Changes, Cors, CorsOrigins, Manners, Mapping};
@@ -182,6 +184,8 @@ pub struct Cookies {
     pub refresh: String,
     /// The device cookie's whole name; `None`: browsers that have logged in before are not known.
     pub device: Option<String>,
+    /// A cookie that may carry minted tokens. `None`: they are taken as Bearer only.
+    pub minted: Option<String>,
     /// `Path` of the refresh cookie: `/` or the base path.
     pub refresh_path: String,
     /// Shares one login among the hosts below it.
@@ -219,6 +223,36 @@ pub struct Tokens {
     /// `sub` only, or also `name` and `email` (they are put into the token only when a configured
     /// upstream asks for them, for the identity headers come from the token).
     pub profile_claims: bool,
+    /// Which claims access tokens have, and under which names. `None`: all, under our own.
+    pub claims: Option<ClaimsProfile>,
+    /// What is minted for apps.
+    pub minted: Minted,
+}
+
+/// `[token.minted]`
+#[derive(Debug, Clone)]
+pub struct Minted {
+    /// `aud`. Default: that of access tokens, and `/minted`.
+    pub audience: String,
+    /// How they are signed. Default: as access tokens are.
+    pub algorithm: Algorithm,
+    /// Their life unless the app asks for another.
+    pub ttl: Duration,
+    /// The longest life that an app may ask for. Default: `ttl`.
+    pub max_ttl: Duration,
+    /// Which claims they have, and under which names. `None`: all, under our own.
+    pub claims: Option<ClaimsProfile>,
+    /// What upstreams are told as the name of an app's user.
+    pub names: MintedNames,
+}
+
+/// `token.minted.names`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MintedNames {
+    /// `app/user`, which no account of our own can be called.
+    WithApp,
+    /// What the app calls its user: for sites without accounts of their own.
+    Bare,
 }
 
 /// A signature algorithm (RFC 7518 section 3.1, RFC 8037).

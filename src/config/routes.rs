@@ -80,6 +80,8 @@ pub struct IdentityHeaders {
     pub permissions: Option<HeaderName>,
     /// Session id. Default `x-auth-session`.
     pub session: Option<HeaderName>,
+    /// The app that minted the token. Default `x-auth-app`.
+    pub app: Option<HeaderName>,
 }
 
 /// `upstream.assertion`: a short signed token that says who called.

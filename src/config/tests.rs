@@ -1,6 +1,7 @@
 //! The config as its users meet it: the shipped files, what a few lines mean, and the reference.
 
 pub(super) mod arbitrary;
+mod claims;
 mod manners;
 mod problems;
 mod secrets;

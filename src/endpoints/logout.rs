@@ -5,10 +5,12 @@ use serde_json::json;
 
 use super::pages::Page;
 use super::{Answered, Asked, Endpoints, Refused, query};
+use crate::access::Caller;
 use crate::id::{SessionId, UserId};
 use crate::message::cookies::Found;
 use crate::message::reject::Rejection;
 use crate::message::return_to::ReturnTo;
+use crate::store::audit::Actor;
 use crate::store::rows::EndReason;
 
 impl Endpoints {
@@ -25,6 +27,14 @@ impl Endpoints {
     }
 
     pub(super) async fn logout(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
+        // Whoever holds a minted token may end it; whoever minted it has an endpoint for that.
+        if let Caller::Machine(identity) = &asked.caller {
+            let (sessions, actor) = (&self.sessions, Actor::User(identity.login.clone()));
+            let ended =
+                sessions.end_token(identity.token, identity.expires_at, actor, asked.client);
+            let ended = ended.await;
+            ended.map_err(|error| Rejection::StoreUnavailable(error.into()))?;
+        }
         let by_caller = asked.caller.identity().and_then(|identity| identity.session);
         // Whatever its generation: somebody who holds any token of the session may end it.
         let by_refresh = match asked.refresh {

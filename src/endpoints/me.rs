@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Answered, Asked, Endpoints, Refused};
+use crate::id::AppId;
 use crate::message::reject::Rejection;
 
 impl Endpoints {
@@ -17,6 +18,7 @@ impl Endpoints {
             "email": identity.email,
             "roles": identity.roles,
             "permissions": identity.permissions,
+            "app": identity.app.as_ref().map(AppId::as_str),
             "session": identity.session.map(|session| session.to_string()),
             "auth_time": identity.auth_time.secs(),
             "expires_at": identity.expires_at.secs(),

@@ -2,6 +2,7 @@
 //! and the access table are held to.
 
 mod account;
+mod apps;
 mod keys;
 mod login;
 mod logout;
@@ -81,6 +82,10 @@ pub enum Endpoint {
     EndSession,
     /// `POST <base>/sessions/end-others`: all but this one.
     EndOthers,
+    /// `POST <base>/token`: an app mints a token for a user of its.
+    Mint,
+    /// `POST <base>/token/revoke`: an app takes one back.
+    RevokeMinted,
     /// `GET /.well-known/jwks.json`
     Keys,
     /// `GET <base>/assets/NAME`: what the pages are dressed with.
@@ -92,7 +97,7 @@ const KEYS_PATH: &str = "/.well-known/jwks.json";
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::LoginPage,
         Self::Login,
         Self::Refresh,
@@ -113,6 +118,8 @@ impl Endpoint {
         Self::Sessions,
         Self::EndSession,
         Self::EndOthers,
+        Self::Mint,
+        Self::RevokeMinted,
         Self::Keys,
         Self::Asset,
     ];
@@ -129,7 +136,9 @@ impl Endpoint {
             | Self::Reset
             | Self::Password
             | Self::EndSession
-            | Self::EndOthers => Method::POST,
+            | Self::EndOthers
+            | Self::Mint
+            | Self::RevokeMinted => Method::POST,
             Self::LoginPage
             | Self::LogoutPage
             | Self::Me
@@ -161,6 +170,8 @@ impl Endpoint {
             Self::Sessions => "/sessions",
             Self::EndSession => "/sessions/end",
             Self::EndOthers => "/sessions/end-others",
+            Self::Mint => "/token",
+            Self::RevokeMinted => "/token/revoke",
             Self::Keys => KEYS_PATH,
             Self::Asset => "/assets/",
         }
@@ -178,7 +189,7 @@ impl Endpoint {
 
     /// Whether it looks at who calls.
     pub const fn knows_caller(self) -> bool {
-        !matches!(self, Self::Refresh | Self::Keys | Self::Asset)
+        !matches!(self, Self::Refresh | Self::Mint | Self::RevokeMinted | Self::Keys | Self::Asset)
     }
 
     /// Whether a caller whose access token has ended is refreshed in passing. Logging in and out
@@ -202,7 +213,13 @@ impl Endpoint {
     pub const fn guard(self) -> Guard {
         match self {
             // No credential yet: only what is marked as foreign is refused.
-            Self::Login | Self::Signup | Self::Setup | Self::Invite | Self::Reset => Guard::Foreign,
+            Self::Login
+            | Self::Signup
+            | Self::Setup
+            | Self::Invite
+            | Self::Reset
+            | Self::Mint
+            | Self::RevokeMinted => Guard::Foreign,
             Self::Refresh | Self::Logout | Self::Password | Self::EndSession | Self::EndOthers => {
                 Guard::Cookie
             }
@@ -352,6 +369,8 @@ impl Endpoints {
             Endpoint::Sessions => self.own_sessions(&asked).await,
             Endpoint::EndSession => self.end_session(&asked).await,
             Endpoint::EndOthers => self.end_other_sessions(&asked).await,
+            Endpoint::Mint => self.mint(&asked).await,
+            Endpoint::RevokeMinted => self.revoke_minted(&asked).await,
             Endpoint::Keys => Ok(self.keys()),
             Endpoint::Asset => self.asset(&asked),
         }

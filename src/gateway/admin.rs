@@ -189,9 +189,11 @@ impl Admin {
             labels: labels.as_slice(),
             value: *value,
         }));
+        let mints: Vec<_> = sessions.stats().mints().map(outcome).collect();
         let counters = [
             ("sallyport_logins_total", "Logins by outcome.", &logins),
             ("sallyport_refreshes_total", "Refreshes by outcome and cause.", &refreshes),
+            ("sallyport_mints_total", "Requests of apps for a token, by outcome.", &mints),
         ];
         let told: Vec<_> =
             sessions.audit().told().map(|(kind, count)| ([("kind", kind)], count)).collect();

@@ -12,11 +12,11 @@ use super::admit::{PendingCookies, Visit};
 use super::memory::Remembered;
 use crate::access::{Caller, Identity};
 use crate::clock::Timestamp;
-use crate::config::RefreshStyle;
+use crate::config::{Cookies, MintedNames, RefreshStyle};
 use crate::message::cookies::{self, Found};
 use crate::message::reject::Rejection;
 use crate::session::RefreshError;
-use crate::token::{AccessClaims, TokenError};
+use crate::token::{AccessClaims, MintedClaims, RevokedSet, TokenError};
 
 /// How a credential came, which decides whether a foreign page could have sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,28 @@ pub(super) struct Presented<'a> {
     bearer: Bearer<'a>,
     access: Found<'a>,
     pub(super) refresh: Found<'a>,
+    minted: Found<'a>,
+}
+
+/// Which kinds of token are taken from where one came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// The access cookie's.
+    Access,
+    /// The minted cookie's.
+    Minted,
+    /// A Bearer's.
+    Either,
+}
+
+impl Taken {
+    const fn takes(self, caller: &Caller) -> bool {
+        match self {
+            Self::Access => matches!(caller, Caller::Session(_)),
+            Self::Minted => matches!(caller, Caller::Machine(_)),
+            Self::Either => true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,16 +101,34 @@ impl Credential {
 }
 
 impl<'a> Presented<'a> {
-    pub(super) fn read(head: &'a Parts, settings: &crate::config::Cookies) -> Self {
-        let [access, refresh] =
-            cookies::find_each(&head.headers, [&settings.access, &settings.refresh]);
-        Self { bearer: bearer(&head.headers), access, refresh }
+    pub(super) fn read(head: &'a Parts, settings: &Cookies) -> Self {
+        let Cookies { access, refresh, minted, .. } = settings;
+        let (access, refresh, minted) = match minted {
+            None => {
+                let [access, refresh] = cookies::find_each(&head.headers, [access, refresh]);
+                (access, refresh, Found::Absent)
+            }
+            Some(minted) => {
+                let names = [access, refresh, minted].map(String::as_str);
+                let [access, refresh, minted] = cookies::find_each(&head.headers, names);
+                (access, refresh, minted)
+            }
+        };
+        Self { bearer: bearer(&head.headers), access, refresh, minted }
     }
 
     /// Whether a cookie would be the credential: then a foreign page could have sent it.
     pub(super) fn by_cookie(&self) -> bool {
         matches!(self.bearer, Bearer::Absent)
-            && !(matches!(self.access, Found::Absent) && matches!(self.refresh, Found::Absent))
+            && [self.access, self.refresh, self.minted].iter().any(|one| *one != Found::Absent)
+    }
+
+    /// The minted cookie, which counts only where no cookie of a session came.
+    fn minted(&self) -> Found<'a> {
+        match (self.access, self.refresh) {
+            (Found::Absent, Found::Absent) => self.minted,
+            _ => Found::Absent,
+        }
     }
 }
 
@@ -121,16 +161,26 @@ impl Journey {
         match presented.bearer {
             Bearer::Malformed => return invalid(Rejection::Malformed),
             Bearer::Token(token) => {
-                return match self.look_up(token, now) {
+                return match self.look_up(token, Taken::Either, now) {
                     Ok(known) => Known::Now(Credential::Valid(known, Source::Bearer)),
                     Err(refused) => invalid(refused.into()),
                 };
             }
             Bearer::Absent => {}
         }
+        match presented.minted() {
+            Found::Absent => {}
+            Found::Conflict => return invalid(Rejection::Malformed),
+            Found::One(token) => {
+                return match self.look_up(token, Taken::Minted, now) {
+                    Ok(known) => Known::Now(Credential::Valid(known, Source::Cookie)),
+                    Err(refused) => invalid(refused.into()),
+                };
+            }
+        }
         let refused = match presented.access {
             Found::Conflict => return invalid(Rejection::Malformed),
-            Found::One(token) => match self.look_up(token, now) {
+            Found::One(token) => match self.look_up(token, Taken::Access, now) {
                 Ok(known) => return Known::Now(Credential::Valid(known, Source::Cookie)),
                 Err(refused) => Some(refused),
             },
@@ -153,15 +203,19 @@ impl Journey {
 
     /// Who calls by the access token alone: nothing is refreshed for it.
     pub(super) fn recognise(&self, presented: &Presented<'_>, now: Timestamp) -> Credential {
-        let (token, source) = match (presented.bearer, presented.access) {
-            (Bearer::Token(token), _) => (token, Source::Bearer),
-            (Bearer::Absent, Found::One(token)) => (token, Source::Cookie),
-            (Bearer::Absent, Found::Absent) => return Credential::None(Rejection::MissingToken),
+        let (token, taken, source) = match (presented.bearer, presented.access) {
+            (Bearer::Token(token), _) => (token, Taken::Either, Source::Bearer),
+            (Bearer::Absent, Found::One(token)) => (token, Taken::Access, Source::Cookie),
+            (Bearer::Absent, Found::Absent) => match presented.minted() {
+                Found::One(token) => (token, Taken::Minted, Source::Cookie),
+                Found::Absent => return Credential::None(Rejection::MissingToken),
+                Found::Conflict => return Credential::Invalid(Rejection::Malformed),
+            },
             (Bearer::Malformed, _) | (Bearer::Absent, Found::Conflict) => {
                 return Credential::Invalid(Rejection::Malformed);
             }
         };
-        match self.look_up(token, now) {
+        match self.look_up(token, taken, now) {
             Ok(known) => Credential::Valid(known, source),
             Err(refused) => Credential::Invalid(refused.into()),
         }
@@ -194,7 +248,7 @@ impl Journey {
                 let values = self.shared.endpoints.pair_cookies(pair, now);
                 let held = Some((Arc::clone(&pair.claims), pair.issued_at));
                 visit.cookies = PendingCookies { values, pair: held };
-                match self.verify(&refreshed.pair.access, now) {
+                match self.verify(&refreshed.pair.access, Taken::Access, now) {
                     Ok(known) => Ok(Credential::Valid(known, Source::Cookie)),
                     Err(refused) => Ok(Credential::Invalid(refused.into())),
                 }
@@ -213,11 +267,19 @@ impl Journey {
         }
     }
 
-    /// Verifies an access token that was presented, by memory if it can.
-    pub(super) fn look_up(&self, token: &str, now: Timestamp) -> Result<Rc<Remembered>, Refused> {
+    /// Verifies an access or minted token that was presented, by memory if it can.
+    pub(super) fn look_up(
+        &self,
+        token: &str,
+        taken: Taken,
+        now: Timestamp,
+    ) -> Result<Rc<Remembered>, Refused> {
         // Read before the set is asked: what is added in between raises it again.
         let version = self.shared.sessions.revoked().version();
         if let Some(known) = self.memory.recall(token) {
+            if !taken.takes(&known.caller) {
+                return Err(Refused::Malformed);
+            }
             if known.identity.expires_at <= now {
                 self.memory.forget(token);
                 return Err(Refused::Ended);
@@ -231,30 +293,52 @@ impl Journey {
             }
             return Ok(known);
         }
-        let known = self.verify(token, now)?;
-        if let Some(session) = known.identity.session {
+        let known = self.verify(token, taken, now)?;
+        // A profile may leave out the generation; no session has the generation 0.
+        if let Some(session) = known.identity.session
+            && known.identity.generation > 0
+        {
             self.shared.sessions.saw(session, known.identity.generation);
         }
         self.memory.remember(token, &known, now);
         Ok(known)
     }
 
-    /// Verifies an access token, and neither remembers nor reports it. One that we have just signed
+    /// Verifies a token, and neither remembers nor reports it. One that we have just signed
     /// has not been seen by anybody: its response may yet be lost, and that must not look like
     /// theft later.
-    fn verify(&self, token: &str, now: Timestamp) -> Result<Rc<Remembered>, Refused> {
+    fn verify(&self, token: &str, taken: Taken, now: Timestamp) -> Result<Rc<Remembered>, Refused> {
         let version = self.shared.sessions.revoked().version();
-        let claims = self.keyring.borrow().verify_access(token, now).map_err(|error| {
-            if error == TokenError::UnknownKey {
-                // Another replica may have made it. The next request will find it.
-                self.shared.sessions.ask_for_keys();
+        let config = &self.shared.config;
+        let mut identity = {
+            let keyring = self.keyring.borrow();
+            let minted = || {
+                let claims = keyring.verify_minted(token, now)?;
+                Ok(minted_identity(claims, config.token.minted.names))
+            };
+            match taken {
+                Taken::Access => keyring.verify_access(token, now).map(identity),
+                Taken::Minted => minted(),
+                Taken::Either => match keyring.verify_access(token, now) {
+                    // Its header says another kind. Which it is, that kind's key decides.
+                    Err(TokenError::WrongKind) => minted(),
+                    verified => verified.map(identity),
+                },
             }
-            Refused::from(error)
-        })?;
-        let mut identity = identity(claims);
-        // When the operator shortens `access_ttl`, tokens that were made before must not outlive
-        // the revocations that are written from now on.
-        let longest = identity.issued_at.plus(self.shared.config.session.access_ttl);
+            .map_err(|error| {
+                if error == TokenError::UnknownKey {
+                    // Another replica may have made it. The next request will find it.
+                    self.shared.sessions.ask_for_keys();
+                }
+                Refused::from(error)
+            })?
+        };
+        // When the operator shortens a life, tokens that were made before must not outlive the
+        // revocations that are written from now on.
+        let longest = identity.issued_at.plus(match identity.app {
+            None => config.session.access_ttl,
+            Some(_) => config.token.minted.max_ttl,
+        });
         identity.expires_at = identity.expires_at.min(longest);
         if identity.expires_at <= now {
             return Err(Refused::Ended);
@@ -266,13 +350,15 @@ impl Journey {
     /// Whether nothing that was revoked concerns a token that is otherwise good.
     fn honoured(&self, identity: &Identity) -> Result<(), Refused> {
         let revoked = self.shared.sessions.revoked();
-        let Identity { session, token, user, issued_at, expires_at, .. } = identity;
+        let Identity { session, token, issued_at, expires_at, .. } = identity;
         if !revoked.judges(expires_at.since(*issued_at)) {
             return Err(Refused::Unjudged);
         }
-        if !revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at) {
+        if !is_revoked(revoked, identity) {
             Ok(())
-        } else if revoked.refuses(session.as_ref(), token, None, *issued_at) {
+        } else if identity.app.is_some()
+            || revoked.refuses(session.as_ref(), token, None, *issued_at)
+        {
             Err(Refused::Revoked)
         } else {
             Err(Refused::Outdated)
@@ -330,8 +416,45 @@ impl From<Refused> for Rejection {
     }
 }
 
+/// Whether something that was revoked concerns the token that says this: itself, its session, its
+/// user, or the app that minted it.
+pub(super) fn is_revoked(revoked: &RevokedSet, identity: &Identity) -> bool {
+    let Identity { session, token, user, issued_at, .. } = identity;
+    revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at)
+        || identity
+            .app
+            .as_ref()
+            .is_some_and(|app| revoked.refuses(None, token, Some(&app.principal()), *issued_at))
+}
+
+/// The user of an app. Neither name nor id can be that of an account of our own: an app says who
+/// its users are, not who ours are.
+fn minted_identity(claims: MintedClaims, names: MintedNames) -> Identity {
+    let user = claims.app.user(&claims.subject);
+    Identity {
+        user: Some(user),
+        subject: user.to_string(),
+        login: match names {
+            MintedNames::WithApp => format!("{}/{}", claims.app, claims.subject),
+            MintedNames::Bare => claims.subject,
+        },
+        app: Some(claims.app),
+        name: None,
+        email: None,
+        roles: claims.roles,
+        permissions: claims.permissions,
+        session: None,
+        generation: 0,
+        token: claims.token,
+        issued_at: claims.issued_at,
+        expires_at: claims.expires_at,
+        auth_time: Timestamp::EPOCH,
+    }
+}
+
 fn identity(claims: AccessClaims) -> Identity {
     Identity {
+        app: None,
         user: claims.subject.parse().ok(),
         subject: claims.subject,
         login: claims.preferred_username,

@@ -32,9 +32,9 @@ pub(super) struct Remembered {
 impl Remembered {
     pub(super) fn new(identity: Identity, checked: u64, upstreams: usize) -> Rc<Self> {
         let identity = Arc::new(identity);
-        let caller = match identity.session {
-            Some(_) => Caller::Session(Arc::clone(&identity)),
-            None => Caller::Machine(Arc::clone(&identity)),
+        let caller = match identity.app {
+            None => Caller::Session(Arc::clone(&identity)),
+            Some(_) => Caller::Machine(Arc::clone(&identity)),
         };
         Rc::new(Self {
             identity,
@@ -170,6 +170,7 @@ mod tests {
         let identity = Identity {
             subject: String::new(),
             user: None,
+            app: None,
             login: String::new(),
             name: None,
             email: None,

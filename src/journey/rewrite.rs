@@ -14,6 +14,7 @@ use super::admit::{Asked, Visit};
 use super::authenticate::{Credential, Source};
 use crate::access::{Identity, Permit};
 use crate::config::{HostPolicy, Mapping, Route, Upstream};
+use crate::id::AppId;
 use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
 use crate::message::{cookies, fields, forwarded};
@@ -81,8 +82,10 @@ impl Journey {
         let trusted = forwarded::is_trusted(arrival.peer.ip(), &config.listen.trusted_proxies);
         firewall.strip(headers, trusted);
         let ours = &config.cookies;
+        // What is not configured is no further name.
         let device = ours.device.as_ref().unwrap_or(&ours.access);
-        cookies::strip(headers, &[&ours.access, &ours.refresh, device]);
+        let minted = ours.minted.as_ref().unwrap_or(&ours.access);
+        cookies::strip(headers, &[&ours.access, &ours.refresh, device, minted]);
         if matches!(known.credential, Credential::Valid(_, Source::Bearer)) {
             headers.remove(AUTHORIZATION);
         }
@@ -213,6 +216,7 @@ fn identity_headers(upstream: &Upstream, identity: &Identity) -> HeaderMap {
         (&names.name, identity.name.as_deref()),
         (&names.email, identity.email.as_deref()),
         (&names.session, session.as_deref()),
+        (&names.app, identity.app.as_ref().map(AppId::as_str)),
     ];
     let mut headers = HeaderMap::new();
     for (name, text) in texts {

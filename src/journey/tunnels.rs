@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::authenticate::is_revoked;
 use crate::access::Identity;
 use crate::token::RevokedSet;
 
@@ -68,8 +69,7 @@ impl Tunnels {
         }
         self.open.borrow_mut().retain(|tunnel| {
             let Some(tunnel) = tunnel.upgrade() else { return false };
-            let Identity { session, token, user, issued_at, .. } = &*tunnel.identity;
-            let over = revoked.refuses(session.as_ref(), token, user.as_ref(), *issued_at);
+            let over = is_revoked(revoked, &tunnel.identity);
             if over {
                 tunnel.end.notify_one();
             }
@@ -92,6 +92,7 @@ mod tests {
             Arc::new(Identity {
                 subject: String::new(),
                 user: None,
+                app: None,
                 login: String::new(),
                 name: None,
                 email: None,

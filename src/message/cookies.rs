@@ -196,7 +196,8 @@ pub fn clear_variants(settings: &Cookies, base: &str) -> Vec<HeaderValue> {
     let mut domains = vec![None];
     domains.extend(settings.domain.as_deref().map(Some));
     let mut fields = Vec::new();
-    for configured in [&settings.access, &settings.refresh] {
+    let minted = settings.minted.as_ref();
+    for configured in [&settings.access, &settings.refresh].into_iter().chain(minted) {
         let bare = bare_name(configured);
         for &path in &paths {
             for &domain in &domains {

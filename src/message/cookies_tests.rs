@@ -10,6 +10,7 @@ fn settings() -> Cookies {
         access: ACCESS.to_owned(),
         refresh: REFRESH.to_owned(),
         device: None,
+        minted: None,
         refresh_path: "/".to_owned(),
         domain: None,
         same_site: SameSite::Lax,

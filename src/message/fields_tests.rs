@@ -12,6 +12,7 @@ fn upstream() -> Upstream {
         servers: Servers::Demo,
         host: HostPolicy::Preserve,
         identity: IdentityHeaders {
+            app: None,
             user: Some(name("remote-user")),
             id: Some(name("x-auth-id")),
             name: None,

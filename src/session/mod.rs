@@ -5,6 +5,8 @@
 //! its own, and an act once begun there runs to its end though its caller has gone.
 
 mod accounts;
+mod app_secret;
+mod apps;
 mod audit;
 mod background;
 mod blocklist;
@@ -39,6 +41,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 pub use accounts::{AccountError, Newcomer, SignedUp};
+pub use app_secret::{
+    APP_SECRET_MAX, APP_SECRET_MIN, WeakSecret, app_secret_fits, keep_app_secret, new_app_secret,
+};
+pub use apps::{
+    AppError, AppProof, BadAppId, MintRequest, Minted, SUBJECT_BYTES_MAX, Unwanted, app_id,
+    minted_revoked_until,
+};
 pub use audit::Auditor;
 pub use blocklist::BlocklistError;
 pub use device::DeviceCookie;
@@ -53,7 +62,7 @@ pub use pair::{Pair, Who};
 pub use password::{HashError, Hashers, Recipe};
 pub use ready::NotReady;
 pub use refresh::{Grace, RefreshError, Refreshed};
-pub use stats::{Count, LoginOutcome, RefreshOutcome, Stats};
+pub use stats::{Count, LoginOutcome, MintOutcome, RefreshOutcome, Stats};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, KeySource, NameCase};
@@ -63,6 +72,7 @@ use crate::store::audit::{Actor, AuditKind};
 use crate::store::rows::{EndReason, Session, User};
 use crate::store::{Store, StoreError};
 use crate::token::{KeyError, Keyring, RevokedSet, Rules};
+use apps::Directory;
 use background::Pulse;
 use flight::Flights;
 use keys::Keys;
@@ -104,6 +114,8 @@ pub struct Settings {
     pub rotate_keys_every: Duration,
     /// Whether access tokens carry `name` and `email`.
     pub profile_claims: bool,
+    /// `token.minted`
+    pub minted: config::Minted,
     /// Issuer, audience and algorithms.
     pub tokens: Rules,
     /// `store.revocation_max_age`
@@ -124,6 +136,7 @@ impl Settings {
             keys: config.token.keys.clone(),
             rotate_keys_every: config.token.rotate_every,
             profile_claims: config.token.profile_claims,
+            minted: config.token.minted.clone(),
             tokens: Rules::of(config),
             revocation_max_age: config.store.revocation_max_age,
         }
@@ -161,6 +174,7 @@ pub struct Sessions {
     settings: Settings,
     rules: refresh::Rules,
     keys: Arc<Keys>,
+    apps: Arc<Directory>,
     revoked: Arc<RevokedSet>,
     limits: Arc<Limits>,
     hashers: Arc<Hashers>,
@@ -199,7 +213,11 @@ impl Sessions {
             &settings.keys,
             settings.tokens.clone(),
             settings.rotate_keys_every,
-            settings.session.refresh_ttl.max(settings.attempts.device_ttl),
+            settings
+                .session
+                .refresh_ttl
+                .max(settings.attempts.device_ttl)
+                .max(settings.minted.max_ttl),
             &store,
             now,
         );
@@ -213,6 +231,7 @@ impl Sessions {
         let pulse = Arc::new(Pulse::default());
         let last = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
         let skew = Arc::new(Skew::of(&*store, &clock).await);
+        let apps = Arc::new(Directory::load(&*store).await?);
         let limits = Arc::new(Limits::new(&settings.attempts, &clock));
         let stats = Arc::<Stats>::default();
         let (sights, seen) = mpsc::channel(background::SIGHTS_MAX);
@@ -245,6 +264,7 @@ impl Sessions {
             room.spawn(background::follow_kinds(store.clone(), hashers.clone())).abort_handle(),
             room.spawn(heed).abort_handle(),
             room.spawn(compare).abort_handle(),
+            room.spawn(apps::follow(store.clone(), apps.clone())).abort_handle(),
         ];
         Ok(Arc::new(Self {
             rules: refresh::Rules::from(&settings.session),
@@ -254,6 +274,7 @@ impl Sessions {
             room,
             settings,
             keys,
+            apps,
             revoked,
             limits,
             hashers,

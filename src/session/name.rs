@@ -23,6 +23,9 @@ pub enum BadName {
     /// Characters that are not seen: controls, line ends, direction marks, joiners of no width.
     #[error("a login name consists of visible characters")]
     Invisible,
+    /// A slash, which stands in the names of apps' users (`app/user`), and so in no others.
+    #[error("a login name has no slash")]
+    Slash,
 }
 
 /// The form in which `name` is compared: as it is, or with its case folded. Folding twice changes
@@ -42,6 +45,9 @@ pub fn login_key(name: &str, case: NameCase) -> Result<String, BadName> {
     }
     if name.chars().any(is_invisible) {
         return Err(BadName::Invisible);
+    }
+    if name.contains('/') {
+        return Err(BadName::Slash);
     }
     // What one keyboard writes as one character and another as two is one name (UAX 15).
     let name = name.nfc();

@@ -22,6 +22,21 @@ pub enum LoginOutcome {
     Failed,
 }
 
+/// How an app's request for a token came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MintOutcome {
+    /// It has its token.
+    Minted,
+    /// Wrong id, wrong secret, disabled app: all one.
+    Refused,
+    /// A limit was used up.
+    Limited,
+    /// What it asked for cannot be given.
+    Invalid,
+    /// The store, or something else on our side.
+    Failed,
+}
+
 /// How a refresh came out, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefreshOutcome {
@@ -52,6 +67,7 @@ pub enum RefreshOutcome {
 pub struct Stats {
     logins: [AtomicU64; LOGINS.len()],
     refreshes: [AtomicU64; REFRESHES.len()],
+    mints: [AtomicU64; MINTS.len()],
     lost_sights: AtomicU64,
 }
 
@@ -67,6 +83,11 @@ impl Stats {
     /// Refreshes by outcome and cause.
     pub fn refreshes(&self) -> impl Iterator<Item = Count> {
         REFRESHES.iter().zip(&self.refreshes).map(|((_, label), count)| (*label, read(count)))
+    }
+
+    /// Requests for minted tokens by outcome.
+    pub fn mints(&self) -> impl Iterator<Item = Count> {
+        MINTS.iter().zip(&self.mints).map(|((_, label), count)| (*label, read(count)))
     }
 
     /// How many refreshes came out as `outcome`.
@@ -88,6 +109,13 @@ impl Stats {
 
     pub(super) fn count_login(&self, outcome: LoginOutcome) {
         let mut counts = LOGINS.iter().zip(&self.logins);
+        if let Some((_, count)) = counts.find(|((which, _), _)| *which == outcome) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_mint(&self, outcome: MintOutcome) {
+        let mut counts = MINTS.iter().zip(&self.mints);
         if let Some((_, count)) = counts.find(|((which, _), _)| *which == outcome) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -119,6 +147,14 @@ const LOGINS: [(LoginOutcome, &str); 6] = [
     (LoginOutcome::Failed, "failed"),
 ];
 
+const MINTS: [(MintOutcome, &str); 5] = [
+    (MintOutcome::Minted, "minted"),
+    (MintOutcome::Refused, "invalid_credentials"),
+    (MintOutcome::Limited, "rate_limited"),
+    (MintOutcome::Invalid, "invalid"),
+    (MintOutcome::Failed, "failed"),
+];
+
 const REFRESHES: [(RefreshOutcome, &str); 11] = [
     (RefreshOutcome::Rotated, "rotated"),
     (RefreshOutcome::Kept, "kept"),
@@ -146,6 +182,10 @@ mod tests {
         for (n, (outcome, _)) in LOGINS.iter().enumerate() {
             (0..=n).for_each(|_| stats.count_login(*outcome));
         }
+        for (n, (outcome, _)) in MINTS.iter().enumerate() {
+            (0..=n).for_each(|_| stats.count_mint(*outcome));
+        }
+        assert!(stats.mints().map(|(_, count)| count).eq(1..=5));
         assert!(stats.refreshes().map(|(_, count)| count).eq(1..=11));
         assert!(stats.logins().map(|(_, count)| count).eq(1..=6));
     }

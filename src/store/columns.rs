@@ -290,7 +290,7 @@ pub(super) fn text(list: &[String]) -> String {
     serde_json::Value::from(list).to_string()
 }
 
-fn list(text: &str, what: &str) -> Result<Vec<String>, StoreError> {
+pub(super) fn list(text: &str, what: &str) -> Result<Vec<String>, StoreError> {
     serde_json::from_str(text).map_err(|_| unreadable(what))
 }
 
@@ -307,6 +307,6 @@ pub(super) fn bytes(raw: &[u8], what: &str) -> Result<[u8; 16], StoreError> {
     raw.try_into().map_err(|_| unreadable(what))
 }
 
-fn unreadable(what: &str) -> StoreError {
+pub(super) fn unreadable(what: &str) -> StoreError {
     StoreError::Unreadable(format!("{what} is not in a form that is known here"))
 }

@@ -1,6 +1,7 @@
 //! What must survive a restart. The trait speaks in whole acts, so that no backend can have a race
 //! between two halves of one; `contract` holds every backend to the same behaviour.
 
+pub mod apps;
 pub mod attempts;
 pub mod audit;
 pub mod import;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::config::{self, StoreUrl};
 use crate::id::{SessionId, TokenId, UserId};
+use apps::Apps;
 use attempts::Attempts;
 use audit::Audit;
 use import::Import;
@@ -95,6 +97,21 @@ pub enum StoreError {
     /// The one-time link was used, is over, or never was.
     #[error("there is no such link")]
     NoSuchLink,
+    /// An app of that id exists.
+    #[error("an app of that id exists")]
+    AppTaken,
+    /// There is no such app, or it may not mint.
+    #[error("there is no such app")]
+    NoSuchApp,
+    /// The app has no secret of that id.
+    #[error("the app has no such secret")]
+    NoSuchSecret,
+    /// Beyond [`apps::APP_SECRETS_MAX`].
+    #[error("an app has at most {} secrets; remove one first", apps::APP_SECRETS_MAX)]
+    TooManySecrets,
+    /// Beyond [`apps::APPS_MAX`].
+    #[error("there are at most {} apps", apps::APPS_MAX)]
+    TooManyApps,
     /// What is kept cannot be read: made by a newer version, or damaged.
     #[error("the store holds something that this version cannot read: {0}")]
     Unreadable(String),
@@ -130,7 +147,7 @@ pub struct Step {
 /// Users, sessions, revocations and keys. Each act is atomic and, once it has returned `Ok`,
 /// durable: a kill at any moment does not lose it.
 #[async_trait]
-pub trait Store: Links + Audit + Import + Attempts + Upkeep + Send + Sync + 'static {
+pub trait Store: Links + Audit + Import + Attempts + Upkeep + Apps + Send + Sync + 'static {
     // Accounts.
 
     /// Adds an account. `NameTaken` if its `login_key` exists.
@@ -139,9 +156,10 @@ pub trait Store: Links + Audit + Import + Attempts + Upkeep + Send + Sync + 'sta
     async fn user_by_login(&self, login_key: &str) -> Result<Option<User>, StoreError>;
     /// The account with this id.
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
-    /// All accounts in the order of their `login_key`, at most `limit`, after `after`.
+    /// All accounts in the order of their `login_key`, at most `limit`, after `after`; without the
+    /// users of apps.
     async fn users(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError>;
-    /// Whether there is any account.
+    /// Whether there is any account that is not only the user of an app.
     async fn has_users(&self) -> Result<bool, StoreError>;
     /// Changes an account. Disabling it, or giving it a password that is no rehash, ends its sessions
     /// (but `keep`) and spends its reset links in the same act, and writes a revocation that holds until
@@ -229,7 +247,8 @@ pub trait Store: Links + Audit + Import + Attempts + Upkeep + Send + Sync + 'sta
     // Housekeeping.
 
     /// Removes what nobody needs any more: sessions that ended or expired before `before`,
-    /// revocations and links that have expired at `now`. In small batches; returns whether there is more.
+    /// revocations, links and minted tokens that have expired at `now`, users of removed apps. In
+    /// small batches; returns whether there is more.
     async fn sweep(&self, now: Timestamp, before: Timestamp) -> Result<bool, StoreError>;
     /// Whether it answers.
     async fn ping(&self) -> Result<(), StoreError>;

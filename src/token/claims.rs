@@ -15,11 +15,12 @@ pub struct AccessClaims {
     pub issued_at: Timestamp,
     /// `exp`. Whole seconds: a fraction is dropped on signing.
     pub expires_at: Timestamp,
-    /// `sub`: the account's id, or an outside id.
+    /// `sub`: the account's id.
     pub subject: String,
-    /// `sid`: the session; minted tokens may have none.
+    /// `sid`: the session.
     pub session: Option<SessionId>,
-    /// `gen`: the generation of the session's refresh token that this token belongs to.
+    /// `gen`: the generation of the session's refresh token that this token belongs to. 0, which no
+    /// session has, when the profile leaves it out.
     pub generation: u64,
     /// `jti`
     pub token: TokenId,
@@ -35,7 +36,8 @@ pub struct AccessClaims {
     pub permissions: Vec<String>,
     /// How the user proved who they are (RFC 8176).
     pub amr: Vec<String>,
-    /// When they did. Whole seconds: a fraction is dropped on signing.
+    /// When they did. Whole seconds: a fraction is dropped on signing. The epoch when the profile
+    /// leaves it out.
     pub auth_time: Timestamp,
 }
 
@@ -244,7 +246,7 @@ impl<'a> AssertionJson<'a> {
 }
 
 /// A claim may be left out, but if it is there it has its type: `null` is not "left out".
-fn present<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+pub(super) fn present<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: serde::Deserializer<'de>,
@@ -253,14 +255,14 @@ where
 }
 
 /// Ids as their one spelling.
-mod as_text {
+pub(super) mod as_text {
     use std::borrow::Cow;
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<T, S>(id: &T, to: S) -> Result<S::Ok, S::Error>
+    pub(crate) fn serialize<T, S>(id: &T, to: S) -> Result<S::Ok, S::Error>
     where
         T: Display,
         S: Serializer,
@@ -268,7 +270,7 @@ mod as_text {
         to.collect_str(id)
     }
 
-    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
     where
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,
@@ -276,7 +278,7 @@ mod as_text {
         Cow::<str>::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 
-    pub(super) mod optional {
+    pub(crate) mod optional {
         use super::{Deserializer, Display, FromStr, Serializer};
 
         pub(crate) fn serialize<T, S>(id: &Option<T>, to: S) -> Result<S::Ok, S::Error>

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::derive::{Purpose, Root};
 use super::keyring::KeyError;
-use crate::config::Algorithm;
-use crate::id::KeyId;
+use crate::config::{Algorithm, ClaimsProfile};
+use crate::id::{AppId, KeyId};
 use crate::secret::Secret;
 
 /// What a token is for. Each kind has keys of its own, and says its name in `typ`
@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Refresh,
     /// Tells one upstream who called.
     Assertion,
+    /// Made for the users of an app; checked on each request.
+    Minted,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
         match self {
             Self::Access => "at+jwt", // RFC 9068 section 2.1.
             Self::Refresh => "rt+jwt",
+            Self::Minted => "mt+jwt",
             Self::Assertion => "JWT", // RFC 7519 section 5.1: what applications' libraries expect.
         }
     }
@@ -42,7 +45,7 @@ impl Kind {
     /// What its tokens can be signed with.
     pub(super) const fn algorithms(self) -> &'static [Algorithm] {
         match self {
-            Self::Access => &[Algorithm::Hs256, Algorithm::Es256, Algorithm::EdDsa],
+            Self::Access | Self::Minted => &[Algorithm::Hs256, Algorithm::Es256, Algorithm::EdDsa],
             Self::Refresh => &[Algorithm::Hs256],
             Self::Assertion => &[Algorithm::Es256, Algorithm::EdDsa],
         }
@@ -54,11 +57,12 @@ impl Kind {
             Self::Access => "access",
             Self::Refresh => "refresh",
             Self::Assertion => "assertion",
+            Self::Minted => "minted",
         }
     }
 }
 
-/// A JOSE header with exactly the three fields that we write; a token with any other field
+/// A JOSE header with exactly the fields that we write; a token with any other field
 /// (`crit`, `zip`, `jwk`, `jku`, `x5u`, ...) is not ours.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,38 +70,55 @@ pub(super) struct Header {
     pub(super) alg: String,
     pub(super) typ: String,
     pub(super) kid: String,
+    /// In minted tokens: the app. A private name (RFC 7515 section 4.3), which verifiers outside
+    /// pass over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) app: Option<String>,
 }
 
 /// A derived key with everything that is fixed about its tokens.
 pub(super) struct TokenKey {
-    /// The header of all its tokens, encoded. Verifying compares it instead of reading it.
+    /// The header of all its tokens, encoded. Verifying compares it instead of reading it. Minted
+    /// tokens have that of [`header_of`](Self::header_of).
     pub(super) header: String,
     /// The name in that header.
     pub(super) kid: String,
     /// What its tokens are signed with.
     pub(super) algorithm: Algorithm,
+    typ: &'static str,
     signing: EncodingKey,
     verifying: DecodingKey,
     public: Option<PublicKey>,
 }
 
 impl TokenKey {
-    /// The key of `kind` and `algorithm` under the master `id`.
+    /// The key of `kind` and `algorithm` under the master `id`. A profile has keys of its own, so
+    /// that nothing is ever read after another profile than it was written by.
     pub(super) fn derive(
         root: &Root,
         id: &KeyId,
         kind: Kind,
         algorithm: Algorithm,
+        profile: Option<&ClaimsProfile>,
     ) -> Result<Self, KeyError> {
         let rejected = || KeyError::Derivation { key: id.clone() };
         let alg = registered_name(algorithm);
-        let kid = match algorithm {
-            Algorithm::Hs256 => id.as_str().to_owned(),
-            // Public keys of several kinds stand in one set, so each needs a name of its own.
-            Algorithm::Es256 => format!("{}.{}-es256", id.as_str(), kind.name()),
-            Algorithm::EdDsa => format!("{}.{}-eddsa", id.as_str(), kind.name()),
+        let label = profile.map(ClaimsProfile::label).unwrap_or_default();
+        // Public keys of several kinds stand in one set, so each needs a name of its own.
+        let public = match algorithm {
+            Algorithm::Hs256 => None,
+            Algorithm::Es256 => Some("es256"),
+            Algorithm::EdDsa => Some("eddsa"),
         };
-        let purpose = Purpose { kind: kind.name(), algorithm: alg, profile: "" };
+        let tag = profile.map(|_| short(&label));
+        let name = (public.is_some() || tag.is_some()).then(|| kind.name().to_owned());
+        let parts: Vec<String> =
+            name.into_iter().chain(tag).chain(public.map(str::to_owned)).collect();
+        let kid = match parts.as_slice() {
+            [] => id.as_str().to_owned(),
+            parts => format!("{}.{}", id.as_str(), parts.join("-")),
+        };
+        let purpose = Purpose { kind: kind.name(), algorithm: alg, profile: &label };
         let (signing, verifying, public) = match algorithm {
             Algorithm::Hs256 => {
                 let secret = root.derive(purpose, 0);
@@ -121,10 +142,14 @@ impl TokenKey {
                 (EncodingKey::from_ed_der(pkcs8.as_ref()), verifying, Some(public))
             }
         };
-        let header = Header { alg: alg.to_owned(), typ: kind.typ().to_owned(), kid: kid.clone() };
-        let header = serde_json::to_vec(&header).map_err(|_| rejected())?;
-        let header = URL_SAFE_NO_PAD.encode(header);
-        Ok(Self { header, kid, algorithm, signing, verifying, public })
+        let typ = kind.typ();
+        let header = header(alg, typ, &kid, None).map_err(|_| rejected())?;
+        Ok(Self { header, kid, algorithm, typ, signing, verifying, public })
+    }
+
+    /// The header of a token that is minted for `app`, encoded.
+    pub(super) fn header_of(&self, app: &AppId) -> Result<String, serde_json::Error> {
+        header(registered_name(self.algorithm), self.typ, &self.kid, Some(app))
     }
 
     /// The signature of `message`, encoded.
@@ -154,6 +179,23 @@ impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenKey").field("kid", &self.kid).finish_non_exhaustive()
     }
+}
+
+fn header(
+    alg: &str,
+    typ: &str,
+    kid: &str,
+    app: Option<&AppId>,
+) -> Result<String, serde_json::Error> {
+    let app = app.map(|app| app.as_str().to_owned());
+    let header = Header { alg: alg.to_owned(), typ: typ.to_owned(), kid: kid.to_owned(), app };
+    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?))
+}
+
+/// A short name for a profile, in the `kid` of its keys.
+fn short(label: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, label.as_bytes());
+    digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A public key as others read it (RFC 7517 section 4).

@@ -9,7 +9,7 @@ use super::derive::{Purpose, Root};
 use super::key::{Kind, PublicKey, TokenKey};
 use super::sealed::Sealer;
 use crate::clock::Timestamp;
-use crate::config::{Algorithm, Config, Tokens};
+use crate::config::{Algorithm, ClaimsProfile, Config, Tokens};
 use crate::id::KeyId;
 use crate::secret::{self, NoRandomness, Secret};
 
@@ -60,6 +60,21 @@ pub struct Rules {
     /// How assertions are signed, for all upstreams that want one. HMAC is none of them: whoever
     /// can verify it can forge it.
     pub assertions: Vec<Algorithm>,
+    /// Which claims access tokens have. `None`: all.
+    pub claims: Option<ClaimsProfile>,
+    /// How tokens for the users of apps are minted.
+    pub minted: MintedRules,
+}
+
+/// What all minted tokens of this gateway have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MintedRules {
+    /// `aud`.
+    pub audience: String,
+    /// How they are signed.
+    pub algorithm: Algorithm,
+    /// Which claims they have. `None`: all.
+    pub claims: Option<ClaimsProfile>,
 }
 
 impl Rules {
@@ -81,6 +96,12 @@ impl From<&Tokens> for Rules {
             audience: tokens.audience.clone(),
             algorithm: tokens.algorithm,
             assertions: Vec::new(),
+            claims: tokens.claims.clone(),
+            minted: MintedRules {
+                audience: tokens.minted.audience.clone(),
+                algorithm: tokens.minted.algorithm,
+                claims: tokens.minted.claims.clone(),
+            },
         }
     }
 }
@@ -138,6 +159,7 @@ pub(super) struct Master {
     pub(super) access: TokenKey,
     pub(super) refresh: TokenKey,
     pub(super) assertions: Vec<TokenKey>,
+    pub(super) minted: TokenKey,
 }
 
 impl Keyring {
@@ -171,7 +193,7 @@ impl Keyring {
     }
 
     /// The public keys of the ring as a JWK set (RFC 7517 section 5): those for access tokens,
-    /// unless these are HMAC, and those for assertions.
+    /// those for minted tokens, unless these are HMAC, and those for assertions.
     pub fn jwks(&self) -> String {
         self.jwks.clone()
     }
@@ -210,6 +232,7 @@ impl Master {
         match kind {
             Kind::Access => Some(&self.access),
             Kind::Refresh => Some(&self.refresh),
+            Kind::Minted => Some(&self.minted),
             Kind::Assertion => None,
         }
     }
@@ -227,17 +250,19 @@ impl Master {
             return Err(KeyError::TooShort { key: id.clone(), bytes });
         }
         let root = Root::new(secret);
-        let derive = |kind, algorithm| TokenKey::derive(&root, id, kind, algorithm);
+        let derive =
+            |kind, algorithm, profile| TokenKey::derive(&root, id, kind, algorithm, profile);
         let assertions = Kind::Assertion
             .algorithms()
             .iter()
             .filter(|algorithm| rules.assertions.contains(algorithm))
-            .map(|algorithm| derive(Kind::Assertion, *algorithm))
+            .map(|algorithm| derive(Kind::Assertion, *algorithm, None))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            access: derive(Kind::Access, rules.algorithm)?,
-            refresh: derive(Kind::Refresh, Algorithm::Hs256)?,
+            access: derive(Kind::Access, rules.algorithm, rules.claims.as_ref())?,
+            refresh: derive(Kind::Refresh, Algorithm::Hs256, None)?,
             assertions,
+            minted: derive(Kind::Minted, rules.minted.algorithm, rules.minted.claims.as_ref())?,
             id: id.clone(),
             active_from: *active_from,
             root,
@@ -252,7 +277,7 @@ fn jwks(masters: &[Master]) -> String {
     }
     let keys = masters
         .iter()
-        .flat_map(|master| std::iter::once(&master.access).chain(&master.assertions))
+        .flat_map(|master| [&master.access, &master.minted].into_iter().chain(&master.assertions))
         .filter_map(TokenKey::public)
         .collect();
     serde_json::to_string(&Set { keys }).expect("texts are always JSON")

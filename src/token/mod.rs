@@ -9,6 +9,8 @@ mod claims;
 mod derive;
 mod key;
 mod keyring;
+mod minted;
+mod profile;
 mod revoked;
 mod sealed;
 mod sign;
@@ -18,7 +20,8 @@ mod verify;
 mod tests;
 
 pub use claims::{AccessClaims, AssertionClaims, RefreshClaims};
-pub use keyring::{KeyError, Keyring, MasterKey, Rules};
+pub use keyring::{KeyError, Keyring, MasterKey, MintedRules, Rules};
+pub use minted::MintedClaims;
 pub use revoked::RevokedSet;
 pub use sealed::{SEALED_BYTES_MAX, SealError, Sealer};
 pub use sign::{SIGNED_BYTES_MAX, SignError};

@@ -9,6 +9,7 @@ use super::claims::{
 };
 use super::key::TokenKey;
 use super::keyring::Keyring;
+use super::profile;
 use crate::clock::Timestamp;
 use crate::config::Algorithm;
 use crate::id::KeyId;
@@ -53,7 +54,14 @@ impl Keyring {
     /// An access token, signed with the key that is active at `now`.
     pub fn sign_access(&self, claims: &AccessClaims, now: Timestamp) -> Result<String, SignError> {
         let json = AccessJson::new(claims, &self.rules.issuer, &self.rules.audience);
-        compact(&self.signing_master(now).access, &json)
+        let key = &self.signing_master(now).access;
+        match &self.rules.claims {
+            None => compact(key, &key.header, &json),
+            Some(kept) => {
+                let dressed = profile::dress(kept, &json).map_err(SignError::Json)?;
+                compact(key, &key.header, &dressed)
+            }
+        }
     }
 
     /// A refresh token, signed with `key`. The same claims and key give the same bytes: that is how
@@ -62,7 +70,8 @@ impl Keyring {
         let Some(master) = self.master(key) else {
             return Err(SignError::UnknownKey { key: key.clone() });
         };
-        compact(&master.refresh, &RefreshJson::new(claims, &self.rules.issuer))
+        let key = &master.refresh;
+        compact(key, &key.header, &RefreshJson::new(claims, &self.rules.issuer))
     }
 
     /// An assertion for one upstream, signed with the key that is active at `now`.
@@ -75,15 +84,19 @@ impl Keyring {
         let mut keys = self.signing_master(now).assertions.iter();
         let key = keys.find(|key| key.algorithm == algorithm);
         let key = key.ok_or(SignError::NoAssertions { algorithm })?;
-        compact(key, &AssertionJson::new(claims, &self.rules.issuer))
+        compact(key, &key.header, &AssertionJson::new(claims, &self.rules.issuer))
     }
 }
 
 /// Header, payload and signature, with a dot between.
-pub(super) fn compact(key: &TokenKey, claims: &impl Serialize) -> Result<String, SignError> {
+pub(super) fn compact(
+    key: &TokenKey,
+    header: &str,
+    claims: &impl Serialize,
+) -> Result<String, SignError> {
     let payload = serde_json::to_vec(claims).map_err(SignError::Json)?;
-    let mut token = String::with_capacity(key.header.len() + payload.len() * 4 / 3 + 96);
-    token.push_str(&key.header);
+    let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + 96);
+    token.push_str(header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(payload, &mut token);
     let signature = key.sign(&token).map_err(SignError::Signature)?;

@@ -8,6 +8,7 @@ use sallyport::endpoints::Endpoint;
 use serde_json::json;
 
 use crate::harness::{ACCESS, Answer, Client, Gate, ORIGIN, PASSWORD, REFRESH, Upstream, response};
+use crate::machines::{SECRET, add_app};
 
 /// What a request presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +112,8 @@ fn expected(place: Place, state: State, carrier: Carrier) -> Verdict {
             | Endpoint::Invite
             | Endpoint::ResetPage
             | Endpoint::Reset => (410, "link_spent"),
+            // Open to apps by what they send, whoever the browser is.
+            Endpoint::Mint | Endpoint::RevokeMinted => OK,
             Endpoint::Keys | Endpoint::Asset => OK,
         },
     }
@@ -152,6 +155,8 @@ fn address(place: Place) -> (Method, &'static str) {
                 Endpoint::Sessions => "/auth/sessions",
                 Endpoint::EndSession => "/auth/sessions/end",
                 Endpoint::EndOthers => "/auth/sessions/end-others",
+                Endpoint::Mint => "/auth/token",
+                Endpoint::RevokeMinted => "/auth/token/revoke",
                 Endpoint::Keys => "/.well-known/jwks.json",
                 Endpoint::Asset => "/auth/assets/style.css",
             };
@@ -198,6 +203,7 @@ impl Table {
         let gate = Gate::with(&upstream, lines);
         gate.add_user("ada", &["editor"], &["admin"]);
         gate.add_user("bob", &[], &[]);
+        add_app(&gate, "quest", &[]);
         let expired = Tokens::of(&gate.signed_in("ada"));
         // Longer than a session may be idle.
         gate.pass(std::time::Duration::from_secs(8 * 86_400));
@@ -273,6 +279,9 @@ impl Table {
                 "new_password": "a rather long new secret",
             })),
             Endpoint::EndSession => ask.json(&json!({ "session": "0".repeat(32) })),
+            Endpoint::Mint | Endpoint::RevokeMinted => ask.json(&json!({
+                "app_id": "quest", "app_secret": SECRET, "user_id": "usr", "token": "x.y.z"
+            })),
             _ => ask,
         };
         ask.send()

@@ -14,7 +14,7 @@ fn application() -> Upstream {
 }
 
 /// The endpoints that take a body.
-const POSTS: [&str; 10] = [
+const POSTS: [&str; 12] = [
     "/auth/login",
     "/auth/refresh",
     "/auth/logout",
@@ -25,6 +25,8 @@ const POSTS: [&str; 10] = [
     "/auth/password",
     "/auth/sessions/end",
     "/auth/sessions/end-others",
+    "/auth/token",
+    "/auth/token/revoke",
 ];
 
 fn post(gate: &Gate, path: &str, kind: &str, body: &[u8]) -> Answer {

@@ -5,6 +5,7 @@
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
 //! * `sessions`, `endings`: a login's whole life;
 //! * `accounts`: signup, setup, invite, reset, password, the list of one's sessions;
+//! * `machines`: apps, and the tokens that they mint;
 //! * `doors`: the listeners beside the gate;
 //! * `proxying`, `forwarding`, `manners`, `websocket`, `smuggling`: between the client and the application;
 //! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
@@ -34,6 +35,7 @@ mod forwarding;
 mod harness;
 mod imports;
 mod limits;
+mod machines;
 mod manners;
 mod navigation;
 mod operator;

@@ -45,7 +45,7 @@ fn handshake(client: &Client, fields: &str) -> (Wire, Option<Answer>) {
 }
 
 /// Sends one event, and no more until the connection ends.
-fn telling(connection: &mut Connection) -> io::Result<()> {
+pub(crate) fn telling(connection: &mut Connection) -> io::Result<()> {
     while let Some(_request) = connection.request()? {
         connection.send(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\

@@ -34,6 +34,19 @@ pub(super) fn cookies(
             found.wrong("cookies.device", format!("the same name as {other}"));
         }
     }
+    let minted = file.minted.as_deref().map(|text| {
+        let minted = name("minted", Some(text), shared, false, found);
+        if dev { bare(minted) } else { minted }
+    });
+    if let Some(minted) = &minted {
+        let others = [("access", Some(&access)), ("refresh", Some(&refresh))];
+        for (which, other) in others.into_iter().chain([("device", device.as_ref())]) {
+            let Some(other) = other else { continue };
+            if minted.eq_ignore_ascii_case(other) {
+                found.wrong("cookies.minted", format!("the same name as cookies.{which}"));
+            }
+        }
+    }
     let same_site = match file.same_site {
         file::SameSite::Lax => SameSite::Lax,
         file::SameSite::Strict => SameSite::Strict,
@@ -47,7 +60,8 @@ pub(super) fn cookies(
         return None;
     }
     let refresh_path = if explicit { base?.to_string() } else { "/".to_owned() };
-    Some(Cookies { access, refresh, device, refresh_path, domain, same_site, secure: !dev })
+    let secure = !dev;
+    Some(Cookies { access, refresh, device, minted, refresh_path, domain, same_site, secure })
 }
 
 /// The name of one cookie. `narrow`: it goes to one path only.

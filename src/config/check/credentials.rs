@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::{DAY, Findings, MINUTE, SECOND, secrets, show};
+use super::{DAY, Findings, MINUTE, SECOND, claims, secrets, show};
 use crate::config::file;
 use crate::config::{
     Algorithm, KeySource, Login, NameCase, Origin, Password, PathPattern, RefreshStyle, Segment,
@@ -114,13 +114,18 @@ pub(super) fn token(
         },
     };
     let rotate_every = found.period("token.rotate_every", &file.rotate_every, (MINUTE, COOKIE_MAX));
+    let algorithm = file.algorithm.into();
+    let access_claims = claims::access(file.claims.as_ref(), found);
+    let minted = claims::minted(&file.minted, audience.as_deref(), algorithm, found);
     Some(Tokens {
         issuer: issuer?,
         audience: audience?,
-        algorithm: file.algorithm.into(),
+        algorithm,
         keys: keys?,
         rotate_every: rotate_every?,
         profile_claims,
+        claims: access_claims?,
+        minted: minted?,
     })
 }
 

@@ -126,6 +126,7 @@ fn identity(key: &str, file: &file::Identity, found: &mut Findings<'_>) -> Ident
         roles: name("roles", &file.roles),
         permissions: name("permissions", &file.permissions),
         session: name("session", &file.session),
+        app: name("app", &file.app),
     }
 }
 
@@ -166,6 +167,7 @@ fn own_names<'a>(
         ("identity.roles", identity.roles.as_ref()),
         ("identity.permissions", identity.permissions.as_ref()),
         ("identity.session", identity.session.as_ref()),
+        ("identity.app", identity.app.as_ref()),
         ("assertion.header", assertion.map(|assertion| &assertion.header)),
     ]
     .into_iter()

@@ -102,6 +102,8 @@ pub(in crate::config) struct Identity {
     pub permissions: NameOrOff,
     /// Session id.
     pub session: NameOrOff,
+    /// The app that minted the token, if one did.
+    pub app: NameOrOff,
 }
 
 impl Default for Identity {
@@ -115,6 +117,7 @@ impl Default for Identity {
             roles: name("x-auth-roles"),
             permissions: name("x-auth-permissions"),
             session: name("x-auth-session"),
+            app: name("x-auth-app"),
         }
     }
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{LoginSecret, reserved_names};
-use super::{NameOrOff, Period, SecretRef};
+use super::{AccessClaims, Minted, NameOrOff, Period, SecretRef};
 
 /// Where the gateway listens, and the site's own name. At least one of `https` and `dev_http`.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -143,6 +143,10 @@ pub(in crate::config) struct Cookies {
     /// its own (`attempts.per_device`); `false` for none. It outlives sessions and opens nothing.
     /// Default: `__Host-sallyport_device`; with `domain` `__Secure-sallyport_device`.
     pub device: Option<NameOrOff>,
+    /// Whole name of a cookie that may carry a minted token, for sites that hand their users one.
+    /// The gateway reads it when there is neither a Bearer token nor a cookie of a session, and
+    /// never sets it. Default: minted tokens are taken as Bearer only.
+    pub minted: Option<String>,
     /// Shares one login among this domain and all hosts below it; must hold the host of
     /// `listen.public_url`. Never a public suffix such as `co.uk`. Default: each host has a login of
     /// its own.
@@ -179,6 +183,13 @@ pub(in crate::config) struct Token {
     /// A new key is made when the newest is older than this, `"1m"` to `"400d"`. Older keys go on
     /// verifying until their last token has expired.
     pub rotate_every: Period,
+    /// Exactly these claims are in access tokens, each under the name that is given here:
+    /// `{ sub = "id", iat = "iat", exp = "exp", sid = "sid" }`. `sub`, `iat`, `exp` and `sid` are
+    /// needed; what is lost without another is said there. A change ends no session: tokens of
+    /// before are refreshed. Default: all claims, under their own names.
+    pub claims: Option<AccessClaims>,
+    /// Tokens that apps mint for their users.
+    pub minted: Minted,
 }
 
 impl Default for Token {
@@ -189,6 +200,8 @@ impl Default for Token {
             algorithm: Algorithm::Hs256,
             keys: Keys::Named(KeysNamed::Store),
             rotate_every: Period::new("30d"),
+            claims: None,
+            minted: Minted::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::secret::{PasswordHash, Secret};
 use crate::store::Waits;
 use crate::store::seal::Seal;
 use crate::store::sqlite::Sqlite;
+use crate::token::MintedRules;
 
 pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -130,11 +131,25 @@ pub(super) fn settings() -> Settings {
         rotate_keys_every: Duration::from_secs(90 * 86_400),
         profile_claims: false,
         revocation_max_age: Duration::from_secs(300),
+        minted: config::Minted {
+            audience: "https://app.example.test/minted".into(),
+            algorithm: Algorithm::Hs256,
+            ttl: Duration::from_secs(3600),
+            max_ttl: Duration::from_secs(7200),
+            claims: None,
+            names: config::MintedNames::WithApp,
+        },
         tokens: Rules {
             issuer: "https://app.example.test".into(),
             audience: "https://app.example.test".into(),
             algorithm: Algorithm::Hs256,
             assertions: Vec::new(),
+            claims: None,
+            minted: MintedRules {
+                audience: "https://app.example.test/minted".into(),
+                algorithm: Algorithm::Hs256,
+                claims: None,
+            },
         },
     }
 }

@@ -2,6 +2,7 @@
 //! dead code, which the compiler reports.
 
 mod accounts;
+mod apps;
 mod attempts;
 mod audit;
 mod durability;
@@ -108,6 +109,16 @@ macro_rules! every_promise {
                 the_store_fills_in_whose_session_it_was,
                 events_are_found_by_time_account_and_kind,
                 old_events_are_swept_and_a_flood_goes_before_the_rest,
+            },
+            apps::{
+                an_app_is_read_back_as_it_was_written,
+                secrets_are_rolled_one_by_one_and_bounded,
+                taking_rights_from_an_app_refuses_what_it_minted,
+                minting_notes_the_token_and_makes_its_user_once,
+                the_users_of_apps_are_no_accounts,
+                a_disabled_or_removed_app_mints_nothing,
+                ended_tokens_and_the_users_of_removed_apps_are_swept,
+                of_many_that_mint_for_one_new_user_all_succeed,
             },
             races::{
                 of_fifty_rotations_of_one_generation_exactly_one_is_done,

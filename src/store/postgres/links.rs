@@ -79,7 +79,8 @@ async fn live(
         Box::pin(async move {
             let sql = "SELECT hash, kind, user_id, roles, permissions, created_at, expires_at \
                        FROM links WHERE hash = $1 AND expires_at > $2 \
-                       AND (kind <> 'setup' OR NOT EXISTS (SELECT 1 FROM users))";
+                       AND (kind <> 'setup' OR NOT EXISTS \
+                       (SELECT 1 FROM users WHERE login_key > chr(2)))";
             let row = sqlx::query_as::<_, LinkColumns>(sql)
                 .bind(hash.as_bytes().as_slice())
                 .bind(now.millis());
@@ -105,7 +106,8 @@ async fn sign_up(
                 sqlx::query(sql).execute(&mut *transaction).await?;
             }
             let sql = "DELETE FROM links WHERE hash = $1 AND kind = $2 AND expires_at > $3 \
-                       AND (kind <> 'setup' OR NOT EXISTS (SELECT 1 FROM users))";
+                       AND (kind <> 'setup' OR NOT EXISTS \
+                       (SELECT 1 FROM users WHERE login_key > chr(2)))";
             let spent = sqlx::query(sql)
                 .bind(hash.as_bytes().as_slice())
                 .bind(kind.as_str())

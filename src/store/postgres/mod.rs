@@ -1,6 +1,7 @@
 //! The store on a Postgres server, for many replicas. Each rule that two replicas could race for
 //! stands in one statement, or behind the lock of the user's row.
 
+mod apps;
 mod attempts;
 mod audit;
 mod import;
@@ -281,7 +282,8 @@ impl Store for Postgres {
         let revocations = revocations::sweep(self, now).await?;
         let links = links::sweep(self, now).await?;
         let attempts = self.sweep_attempts(now).await?;
-        Ok(sessions || revocations || links || attempts)
+        let minted = apps::sweep(self, now).await?;
+        Ok(sessions || revocations || links || attempts || minted)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use super::{Postgres, links, revocations, sessions};
 use crate::clock::Timestamp;
 use crate::id::{Revoked, SessionId, UserId};
 use crate::store::StoreError;
+use crate::store::apps::BEHIND_APPS;
 use crate::store::columns::{UserColumns, all, text, user_columns};
 use crate::store::rows::{EndReason, User, UserChange};
 
@@ -74,8 +75,9 @@ pub(super) async fn page(
             let sql = concat!(
                 "SELECT ",
                 user_columns!(),
-                " FROM users WHERE $1 IS NULL OR login_key > $1 ORDER BY login_key LIMIT $2"
+                " FROM users WHERE login_key > $1 ORDER BY login_key LIMIT $2"
             );
+            let after = after.unwrap_or_else(|| BEHIND_APPS.to_owned());
             let rows = sqlx::query_as::<_, UserColumns>(sql).bind(after).bind(i64::from(limit));
             all(rows.fetch_all(connection).await?)
         })
@@ -86,8 +88,8 @@ pub(super) async fn page(
 pub(super) async fn any(store: &Postgres) -> Result<bool, StoreError> {
     let found = store.act(move |connection| {
         Box::pin(async move {
-            let sql = "SELECT EXISTS (SELECT 1 FROM users)";
-            Ok(sqlx::query_scalar(sql).fetch_one(connection).await?)
+            let sql = "SELECT EXISTS (SELECT 1 FROM users WHERE login_key > $1)";
+            Ok(sqlx::query_scalar(sql).bind(BEHIND_APPS).fetch_one(connection).await?)
         })
     });
     found.await

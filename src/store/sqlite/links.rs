@@ -70,7 +70,8 @@ async fn add(store: &Sqlite, link: Link) -> Result<(), StoreError> {
 async fn live(store: &Sqlite, hash: LinkHash, now: Timestamp) -> Result<Option<Link>, StoreError> {
     let sql = "SELECT hash, kind, user_id, roles, permissions, created_at, expires_at FROM links \
                WHERE hash = $1 AND expires_at > $2 \
-               AND (kind <> 'setup' OR NOT EXISTS (SELECT 1 FROM users))";
+               AND (kind <> 'setup' OR NOT EXISTS \
+                       (SELECT 1 FROM users WHERE login_key > char(2)))";
     let row =
         sqlx::query_as::<_, LinkColumns>(sql).bind(hash.as_bytes().as_slice()).bind(now.millis());
     row.fetch_optional(&store.readers).await?.map(Link::try_from).transpose()
@@ -87,7 +88,8 @@ async fn sign_up(
         Box::pin(async move {
             // There is one who writes: between the look and the insertion nobody comes in.
             let sql = "DELETE FROM links WHERE hash = $1 AND kind = $2 AND expires_at > $3 \
-                       AND (kind <> 'setup' OR NOT EXISTS (SELECT 1 FROM users))";
+                       AND (kind <> 'setup' OR NOT EXISTS \
+                       (SELECT 1 FROM users WHERE login_key > char(2)))";
             let spent = sqlx::query(sql)
                 .bind(hash.as_bytes().as_slice())
                 .bind(kind.as_str())

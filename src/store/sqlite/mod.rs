@@ -1,6 +1,7 @@
 //! The store in one SQLite file: WAL, one connection that writes, a few that read. Several
 //! processes may hold the file open (the gateway and its command line).
 
+mod apps;
 mod attempts;
 mod audit;
 mod backup;
@@ -244,7 +245,8 @@ impl Store for Sqlite {
         let revocations = revocations::sweep(self, now).await?;
         let links = links::sweep(self, now).await?;
         let attempts = self.sweep_attempts(now).await?;
-        Ok(sessions || revocations || links || attempts)
+        let minted = apps::sweep(self, now).await?;
+        Ok(sessions || revocations || links || attempts || minted)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use super::{Sqlite, links, revocations, sessions};
 use crate::clock::Timestamp;
 use crate::id::{Revoked, SessionId, UserId};
 use crate::store::StoreError;
+use crate::store::apps::BEHIND_APPS;
 use crate::store::columns::{UserColumns, all, text, user_columns};
 use crate::store::rows::{EndReason, User, UserChange};
 
@@ -61,15 +62,16 @@ pub(super) async fn page(
     let sql = concat!(
         "SELECT ",
         user_columns!(),
-        " FROM users WHERE $1 IS NULL OR login_key > $1 ORDER BY login_key LIMIT $2"
+        " FROM users WHERE login_key > $1 ORDER BY login_key LIMIT $2"
     );
+    let after = after.unwrap_or(BEHIND_APPS);
     let rows = sqlx::query_as::<_, UserColumns>(sql).bind(after).bind(i64::from(limit));
     all(rows.fetch_all(&store.readers).await?)
 }
 
 pub(super) async fn any(store: &Sqlite) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM users)";
-    Ok(sqlx::query_scalar(sql).fetch_one(&store.readers).await?)
+    let sql = "SELECT EXISTS (SELECT 1 FROM users WHERE login_key > $1)";
+    Ok(sqlx::query_scalar(sql).bind(BEHIND_APPS).fetch_one(&store.readers).await?)
 }
 
 pub(super) async fn change(

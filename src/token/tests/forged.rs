@@ -7,15 +7,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    ALGORITHMS, NOW, access, encode, key, masters, payload_of, ring, ring_for, rules, signed,
-    verdict,
+    ALGORITHMS, NOW, TAKEN, access, encode, header, key, masters, payload_of, ring, ring_for,
+    rules, signed, verdict,
 };
 use crate::config::Algorithm;
 use crate::secret::Secret;
 use crate::token::key::Kind;
 use crate::token::{AccessClaims, Keyring, TokenError};
 
-const KINDS: [Kind; 3] = [Kind::Access, Kind::Refresh, Kind::Assertion];
+const KINDS: [Kind; 4] = [Kind::Access, Kind::Refresh, Kind::Assertion, Kind::Minted];
 
 /// What somebody with our key, but not our code, could make: any header, any payload.
 fn inside_job(ring: &Keyring, kind: Kind, header: &str, payload: &str) -> String {
@@ -30,11 +30,11 @@ fn no_kind_passes_as_another_not_even_under_its_header() {
         let ring = ring_for(algorithm);
         for made in KINDS {
             let token = signed(&ring, made);
-            for taken in [Kind::Access, Kind::Refresh].into_iter().filter(|kind| *kind != made) {
+            for taken in TAKEN.into_iter().filter(|kind| *kind != made) {
                 assert_eq!(verdict(&ring, taken, &token), Err(TokenError::WrongKind), "{made:?}");
                 // The attacker writes the header of the other kind over it.
                 let (_, rest) = token.split_once('.').unwrap();
-                let dressed = format!("{}.{rest}", key(&ring, taken).header);
+                let dressed = format!("{}.{rest}", header(key(&ring, taken), taken));
                 let said = verdict(&ring, taken, &dressed).unwrap_err();
                 assert_eq!(said, TokenError::BadSignature, "{made:?} as {taken:?}");
                 // Even whoever could sign with one kind's key makes no other kind.
@@ -138,6 +138,7 @@ fn a_header_with_any_other_field_is_not_ours_even_if_rightly_signed() {
         r#","kid":"new""#,
         r#","typ":"at+jwt""#,
         r#","x":1"#,
+        r#","app":"quest-kit""#,
         " ",
     ] {
         let token = inside_job(&ring, Kind::Access, &header(extra), &payload);
@@ -195,7 +196,7 @@ fn another_gateways_token_of_the_same_key_id_is_forged() {
         let other = Keyring::new(masters(&[("old", 8, 0), ("new", 9, 100)]), rules(algorithm));
         let other = other.unwrap();
         let ring = ring_for(algorithm);
-        for kind in [Kind::Access, Kind::Refresh] {
+        for kind in TAKEN {
             let said = verdict(&ring, kind, &signed(&other, kind)).unwrap_err();
             assert_eq!(said, TokenError::BadSignature);
             assert!(said.is_forged() && !said.is_stale());
@@ -207,7 +208,7 @@ fn another_gateways_token_of_the_same_key_id_is_forged() {
 fn no_flipped_bit_goes_unnoticed() {
     for algorithm in ALGORITHMS {
         let ring = ring_for(algorithm);
-        for kind in [Kind::Access, Kind::Refresh] {
+        for kind in TAKEN {
             let token = signed(&ring, kind);
             for at in 0..token.len() {
                 for bit in 0..7 {
@@ -286,7 +287,7 @@ fn a_stranger_with_all_public_knowledge_but_no_secret_forges_nothing() {
             let mut keys = masters(&[("new", 2, 100)]);
             keys[0].secret = Secret::new(guess.clone());
             let stranger = Keyring::new(keys, rules(algorithm)).unwrap();
-            for kind in [Kind::Access, Kind::Refresh] {
+            for kind in TAKEN {
                 let said = verdict(&ring_for(algorithm), kind, &signed(&stranger, kind));
                 assert_eq!(said, Err(TokenError::BadSignature));
             }
@@ -300,6 +301,7 @@ proptest! {
         let ring = ring();
         prop_assert!(ring.verify_access(&text, NOW).is_err());
         prop_assert!(ring.verify_refresh(&text, NOW).is_err());
+        prop_assert!(ring.verify_minted(&text, NOW).is_err());
     }
 
     #[test]
@@ -310,8 +312,8 @@ proptest! {
     ) {
         for algorithm in ALGORITHMS {
             let ring = ring_for(algorithm);
-            for kind in [Kind::Access, Kind::Refresh] {
-                let ours = key(&ring, kind).header.clone();
+            for kind in TAKEN {
+                let ours = super::header(key(&ring, kind), kind);
                 let header = header.as_ref().map_or(ours, encode);
                 let token = format!("{header}.{}.{}", encode(&payload), encode(&signature));
                 prop_assert!(verdict(&ring, kind, &token).is_err());

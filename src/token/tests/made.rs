@@ -10,7 +10,9 @@ use jsonwebtoken::{DecodingKey, Validation};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{ALGORITHMS, NOW, access, assertion, masters, refresh, ring, ring_for, ring_of, rules};
+use super::{
+    ALGORITHMS, NOW, access, assertion, masters, minted, refresh, ring, ring_for, ring_of, rules,
+};
 use crate::clock::Timestamp;
 use crate::config::Algorithm;
 use crate::id::{KeyId, SessionId};
@@ -141,7 +143,8 @@ fn public_keys_never_change_between_releases() {
         let rules = Rules { assertions: Vec::new(), ..rules(algorithm) };
         let ring = Keyring::new(masters(&[("new", 2, 0)]), rules).unwrap();
         let set: serde_json::Value = serde_json::from_str(&ring.jwks()).unwrap();
-        assert_eq!(set["keys"].as_array().unwrap().len(), 1);
+        // The access key first, and after it the one for minted tokens.
+        assert_eq!(set["keys"].as_array().unwrap().len(), 2);
         assert_eq!((&set["keys"][0]["x"], &set["keys"][0]["y"]), (&json!(x), &y));
     }
 }
@@ -164,12 +167,20 @@ fn anyone_can_check_tokens_with_the_published_keys_alone() {
         let ring = ring_for(algorithm);
         let set: JwkSet = serde_json::from_str(&ring.jwks()).unwrap();
         let kids: BTreeSet<_> = set.keys.iter().map(|key| key.common.key_id.clone()).collect();
-        assert_eq!(kids.len(), 6, "two masters, each with access and two assertion keys");
+        assert_eq!(kids.len(), 8, "two masters, each with access, minted and two assertion keys");
         // The older key signs before the newer one is active.
         for when in [NOW, Timestamp::from_secs(50)] {
             let token = ring.sign_access(&claims, when).unwrap();
             assert_eq!(check(&set, &token, "https://apps.test")["sub"], claims.subject.as_str());
         }
+        let token = ring.sign_minted(&minted(), NOW).unwrap();
+        let secs = NOW.secs();
+        let expected = json!({
+            "iss": "https://gate.test", "aud": "https://minted.test", "sub": "usr_demo é/1",
+            "app": "quest-kit", "jti": "73".repeat(16), "iat": secs, "iat_ms": secs * 1000 + 250,
+            "exp": secs + 3600, "roles": ["player"], "permissions": ["missions.read"],
+        });
+        assert_eq!(check(&set, &token, "https://minted.test"), expected);
         let token = ring.sign_assertion(algorithm, &assertion(&claims), NOW).unwrap();
         let expected = json!({
             "iss": "https://gate.test", "aud": "https://wiki.test", "sub": claims.subject,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{NOW, access, authentic, encode, key, payload_of, ring, signed, verdict};
+use super::{NOW, TAKEN, access, authentic, encode, key, payload_of, ring, signed, verdict};
 use crate::token::TokenError;
 use crate::token::key::Kind;
 
@@ -28,7 +28,7 @@ fn a_claim_of_a_wrong_type_is_not_taken_for_an_absent_one() {
         }
         wrong
     };
-    for kind in [Kind::Access, Kind::Refresh] {
+    for kind in TAKEN {
         let claims = payload_of(&signed(&ring, kind));
         assert_eq!(verdict(&ring, kind, &authentic(&ring, kind, &claims.to_string())), Ok(()));
         let names: Vec<String> = claims.as_object().unwrap().keys().cloned().collect();
@@ -52,13 +52,13 @@ fn a_claim_of_a_wrong_type_is_not_taken_for_an_absent_one() {
 #[test]
 fn a_claim_that_is_missing_or_there_twice_is_refused() {
     let ring = ring();
-    for kind in [Kind::Access, Kind::Refresh] {
+    for kind in TAKEN {
         let claims = payload_of(&signed(&ring, kind));
         for (name, value) in claims.as_object().unwrap() {
             let mut less = claims.clone();
             less.as_object_mut().unwrap().remove(name);
             let said = verdict(&ring, kind, &authentic(&ring, kind, &less.to_string()));
-            // Minted tokens have no session; name and email are there on demand.
+            // Name and email are there on demand.
             let optional = kind == Kind::Access && ["sid", "name", "email"].contains(&&**name);
             let expected = if optional { Ok(()) } else { Err(TokenError::Malformed) };
             assert_eq!(said, expected, "without {name}");
@@ -84,7 +84,7 @@ fn a_claim_that_is_missing_or_there_twice_is_refused() {
 #[test]
 fn issuer_and_audience_are_exactly_ours() {
     let ring = ring();
-    for kind in [Kind::Access, Kind::Refresh] {
+    for kind in TAKEN {
         let claims = payload_of(&signed(&ring, kind));
         let said = |name: &str, value: &Value| {
             let mut claims = claims.clone();
@@ -149,12 +149,16 @@ fn expired_is_only_said_of_what_is_authentic() {
 #[test]
 fn ids_in_another_spelling_are_refused() {
     let ring = ring();
-    for (kind, names) in [(Kind::Access, ["sid", "jti"]), (Kind::Refresh, ["sid", "jti"])] {
+    for (kind, names) in [
+        (Kind::Access, &["sid", "jti"][..]),
+        (Kind::Refresh, &["sid", "jti"]),
+        (Kind::Minted, &["jti"]),
+    ] {
         let claims = payload_of(&signed(&ring, kind));
         for name in names {
             for value in ["", "5A".repeat(16).as_str(), &"5a".repeat(15), &"5a".repeat(17), "+5"] {
                 let mut claims = claims.clone();
-                claims[name] = json!(value);
+                claims[*name] = json!(value);
                 let said = verdict(&ring, kind, &authentic(&ring, kind, &claims.to_string()));
                 assert_eq!(said, Err(TokenError::Malformed), "{name} {value}");
             }
@@ -174,7 +178,7 @@ fn a_payload_that_is_no_object_is_refused_whatever_it_is() {
     for payload in
         ["", "null", "7", "\"x\"", "[]", "{}", "{", &deep, &trailing, &array, "\u{feff}{}"]
     {
-        for kind in [Kind::Access, Kind::Refresh] {
+        for kind in TAKEN {
             let said = verdict(&ring, kind, &authentic(&ring, kind, payload));
             assert_eq!(said, Err(TokenError::Malformed), "{payload:.40}");
         }

@@ -3,6 +3,7 @@
 mod forged;
 mod made;
 mod mistaken;
+mod profiles;
 
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) fn rules(algorithm: Algorithm) -> Rules {
         audience: "https://apps.test".to_owned(),
         algorithm,
         assertions: vec![Algorithm::Es256, Algorithm::EdDsa],
+        claims: None,
+        minted: MintedRules { audience: "https://minted.test".to_owned(), algorithm, claims: None },
     }
 }
 
@@ -51,6 +54,9 @@ pub(super) fn ring() -> Keyring {
     ring_for(Algorithm::Hs256)
 }
 
+/// The kinds that are taken back.
+pub(super) const TAKEN: [Kind; 3] = [Kind::Access, Kind::Refresh, Kind::Minted];
+
 pub(super) const ALGORITHMS: [Algorithm; 3] =
     [Algorithm::Hs256, Algorithm::Es256, Algorithm::EdDsa];
 
@@ -69,6 +75,18 @@ pub(super) fn access() -> AccessClaims {
         permissions: vec!["admin".to_owned()],
         amr: vec!["pwd".to_owned()],
         auth_time: Timestamp::from_secs(NOW.secs() - 60),
+    }
+}
+
+pub(super) fn minted() -> MintedClaims {
+    MintedClaims {
+        app: "quest-kit".parse().unwrap(),
+        subject: "usr_demo é/1".to_owned(),
+        token: TokenId::from_bytes([0x73; 16]),
+        issued_at: NOW,
+        expires_at: Timestamp::from_secs(NOW.secs() + 3600),
+        roles: vec!["player".to_owned()],
+        permissions: vec!["missions.read".to_owned()],
     }
 }
 
@@ -110,6 +128,7 @@ fn signed(ring: &Keyring, kind: Kind) -> String {
         Kind::Access => ring.sign_access(&claims, NOW),
         Kind::Refresh => ring.sign_refresh(&refresh(), &KeyId::new("new")),
         Kind::Assertion => ring.sign_assertion(Algorithm::Es256, &assertion(&claims), NOW),
+        Kind::Minted => ring.sign_minted(&minted(), NOW),
     }
     .unwrap()
 }
@@ -119,6 +138,7 @@ fn verdict(ring: &Keyring, kind: Kind, token: &str) -> Result<(), TokenError> {
     match kind {
         Kind::Access => ring.verify_access(token, NOW).map(drop),
         Kind::Refresh => ring.verify_refresh(token, NOW).map(drop),
+        Kind::Minted => ring.verify_minted(token, NOW).map(drop),
         Kind::Assertion => unreachable!("assertions are not taken back"),
     }
 }
@@ -130,9 +150,17 @@ fn encode(text: impl AsRef<[u8]>) -> String {
 /// Authentic, under the right header, with `payload`.
 fn authentic(ring: &Keyring, kind: Kind, payload: &str) -> String {
     let key = key(ring, kind);
-    let message = format!("{}.{}", key.header, encode(payload));
+    let message = format!("{}.{}", header(key, kind), encode(payload));
     let signature = key.sign(&message).unwrap();
     format!("{message}.{signature}")
+}
+
+/// The header of a token of `kind`.
+fn header(key: &TokenKey, kind: Kind) -> String {
+    match kind {
+        Kind::Minted => key.header_of(&minted().app).unwrap(),
+        Kind::Access | Kind::Refresh | Kind::Assertion => key.header.clone(),
+    }
 }
 
 fn payload_of(token: &str) -> Value {
