@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use self::core::{Core, Outline};
 use crate::clock::Clock;
-use crate::config::{Config, SecretKind, Server, Servers, Tls};
+use crate::config::{Config, Endpoint, Remember, SecretKind, Server, Servers, Tls};
 use crate::endpoints::Endpoints;
 use crate::endpoints::pages::{PageError, PageSettings, Pages};
 use crate::id::TokenId;
@@ -312,9 +312,14 @@ fn pages(config: &Config) -> Result<Pages, PageError> {
     Pages::new(PageSettings {
         base: config.login.base.clone(),
         site_name: config.login.site_name.clone(),
+        paths: Endpoint::ALL
+            .into_iter()
+            .filter_map(|one| Some((one.row().name, config.shapes.path(one)?.to_owned())))
+            .collect(),
+        remember: config.login.remember == Remember::Ask,
         identifier_field: config.login.identifier_field.clone(),
         secret_field: config.login.secret_field.clone(),
-        signup: config.login.signup,
+        signup: config.login.signup && config.shapes.path(Endpoint::SignupPage).is_some(),
         pin: config.password.kind == SecretKind::Pin,
         return_origins: config
             .login

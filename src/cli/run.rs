@@ -6,12 +6,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, output};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 use crate::endpoints::link_url;
 use crate::gateway::{Addresses, Gateway};
 use crate::observe;
 use crate::session::Fitness;
-use crate::store::links::LinkKind;
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
     observe::start_logging(&config.log).map_err(crate::gateway::StartError::from)?;
@@ -20,14 +19,21 @@ pub(super) fn run(config: Config) -> Result<(), Failure> {
     }
     let public_url = config.listen.public_url.clone();
     let site = public_url.ascii();
-    let base = config.login.base.clone();
+    let login = config.shapes.path(Endpoint::LoginPage).map(str::to_owned);
+    let setup_page = config.shapes.path(Endpoint::SetupPage).map(str::to_owned);
     let gateway = Gateway::start(config, Clock::system())?;
     let room = gateway.room().clone();
     // Before anything is said: who starts us may send the signal as soon as they have read it.
     let mut signals = room.block_on(async { Signals::new() })?;
-    let setup = room.block_on(gateway.sessions().setup_link());
-    let setup = setup?.map(|secret| link_url(&public_url, &base, LinkKind::Setup, &secret));
-    greet(gateway.addresses(), &site, &base, setup.as_deref());
+    // Without a page for it there is no link to it.
+    let setup = match setup_page {
+        Some(page) => {
+            let link = room.block_on(gateway.sessions().setup_link())?;
+            link.map(|secret| link_url(&public_url, &page, &secret))
+        }
+        None => None,
+    };
+    greet(gateway.addresses(), &site, login.as_deref(), setup.as_deref());
     let log = gateway.access_log();
     gateway.run(async move {
         loop {
@@ -67,7 +73,7 @@ impl Signals {
 }
 
 /// Where to go, and how to get in.
-fn greet(addresses: &Addresses, site: &str, base: &str, setup: Option<&str>) {
+fn greet(addresses: &Addresses, site: &str, login: Option<&str>, setup: Option<&str>) {
     let listed = [
         ("https", addresses.https),
         ("http, leads to https", addresses.http),
@@ -84,7 +90,10 @@ fn greet(addresses: &Addresses, site: &str, base: &str, setup: Option<&str>) {
         (None, Some(address)) => output::note(format_args!("  open     http://{address}/")),
         _ => output::note(format_args!("  open     {site}/")),
     }
-    output::note(format_args!("  log in   at {base}/login"));
+    match login {
+        Some(login) => output::note(format_args!("  log in   at {login}")),
+        None => output::note("  log in   not by a page: endpoints.login_page is off"),
+    }
     if let Some(link) = setup {
         output::note(format_args!(
             "  nobody has an account yet; make the first one by this link, which works once and for \

@@ -7,6 +7,7 @@ mod audit;
 mod claims;
 mod cookies;
 mod credentials;
+mod endpoints;
 mod headers;
 mod listen;
 mod manners;
@@ -57,17 +58,12 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     let base = credentials::base(&file.login.base, found);
     let listen = listen::listen(&file.listen, file.tls.is_some(), found);
     let public_url = listen.as_ref().map(|listen| &listen.public_url);
+    let shapes = endpoints::shapes(&file, base.as_ref(), found);
     let tls = listen::tls(file.tls, found);
     let store = store::store(&file.store, found);
     let session = credentials::session(&file.session, found);
-    let cookies = cookies::cookies(
-        &file.cookies,
-        file.session.refresh,
-        base.as_ref(),
-        public_url,
-        dev,
-        found,
-    );
+    let refresh_path = cookies::refresh_path(file.session.refresh, base.as_ref(), shapes.as_ref());
+    let cookies = cookies::cookies(&file.cookies, refresh_path, public_url, dev, found);
     let upstreams: Vec<Option<_>> = file
         .upstream
         .iter()
@@ -116,6 +112,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
         cookies: cookies?,
         token: token?,
         login: login?,
+        shapes: shapes?,
         password: password?,
         csrf: csrf?,
         attempts: attempts?,

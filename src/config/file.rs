@@ -7,6 +7,7 @@ mod attempts;
 mod audit;
 mod blank;
 mod claims;
+mod endpoints;
 mod guards;
 mod manners;
 mod routes;
@@ -30,6 +31,7 @@ pub(super) use accounts::*;
 pub(super) use attempts::*;
 pub(super) use audit::*;
 pub(super) use claims::*;
+pub(super) use endpoints::*;
 pub(super) use guards::*;
 pub(super) use manners::*;
 pub(super) use routes::*;
@@ -55,6 +57,8 @@ pub(super) struct File {
     pub cookies: Cookies,
     pub token: Token,
     pub login: Login,
+    pub endpoints: Endpoints,
+    pub errors: Errors,
     pub password: Password,
     pub csrf: Csrf,
     pub attempts: Attempts,

@@ -4,6 +4,7 @@
 mod attempts;
 mod check;
 mod claims;
+mod endpoint;
 mod error;
 mod file;
 mod filter;
@@ -12,7 +13,9 @@ mod origin;
 mod pattern;
 mod reference;
 mod routes;
+mod shape;
 mod store;
+mod template;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ use ipnet::IpNet;
 
 pub use attempts::{Act, Attempts, PerAct, Quota, Quotas};
 pub use claims::ClaimsProfile;
+pub use endpoint::{Endpoint, Row, TOKENS};
 pub use error::{ConfigError, Problem};
 pub use filter::{BadFilter, log_filter};
 pub use manners::{Changes, Cors, CorsOrigins, Manners, Mapping};
@@ -38,7 +42,9 @@ pub use routes::{
     Access, Assertion, Expect, ExpectCaller, HostPolicy, IdentityHeaders, Outcome, Route, Server,
     Servers, Upstream,
 };
+pub use shape::{Errors, FieldNames, REASONS, Shape, Shapes};
 pub use store::{BadStoreUrl, Store, StoreUrl};
+pub use template::{Filled, Piece, Template, Values};
 
 use crate::secret::Secret;
 
@@ -59,6 +65,8 @@ pub struct Config {
     pub token: Tokens,
     /// Our own endpoints and the fields of a login.
     pub login: Login,
+    /// What our own endpoints look like to clients.
+    pub shapes: Shapes,
     /// How passwords are hashed and what is accepted as one.
     pub password: Password,
     /// What proves that a cookie-borne request was meant.
@@ -173,6 +181,8 @@ pub enum RefreshStyle {
     Silent,
     /// Only `POST <base>/refresh` does.
     Explicit,
+    /// Nobody: there are no refresh tokens, and `refresh_ttl` and `idle_ttl` are `access_ttl`.
+    Off,
 }
 
 /// `[cookies]`
@@ -286,6 +296,8 @@ pub struct Login {
     pub secret_field: String,
     /// How names are compared.
     pub case: NameCase,
+    /// Whether the cookies of a login outlive the browser's run.
+    pub remember: Remember,
     /// Hosts other than the request's own to which a login may lead back.
     pub return_hosts: Vec<String>,
     /// The name that the login page shows.
@@ -294,6 +306,17 @@ pub struct Login {
     pub signup: bool,
     /// Names, as `login_key` compares them, that only the operator may give.
     pub reserved_names: Vec<String>,
+}
+
+/// `login.remember`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// As the login says.
+    Ask,
+    /// They do.
+    Always,
+    /// They do not.
+    Never,
 }
 
 /// `login.case`

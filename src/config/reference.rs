@@ -37,6 +37,7 @@ pub fn reference() -> String {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n## `{title}`\n\n{}\n\n", description(section));
         keys(section, 0, &mut text);
+        for_each_name(section, 0, &mut text);
     }
     text
 }
@@ -87,8 +88,20 @@ fn keys(schema: &Value, depth: usize, text: &mut String) {
                     keys(table, depth + 1, text);
                 }
             }
+            for_each_name(branch, depth + 1, text);
         }
     }
+}
+
+/// The keys of the tables that stand under names: one list for all of them.
+fn for_each_name(schema: &Value, depth: usize, text: &mut String) {
+    let any = schema.get("additionalProperties").filter(|any| any.get("properties").is_some());
+    let Some(any) = any else { return };
+    let indent = "  ".repeat(depth);
+    let names = schema.get("propertyNames").and_then(allowed).unwrap_or_default().join("`, `");
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{indent}- **`NAME`** (table): one of `{names}`.");
+    keys(any, depth + 1, text);
 }
 
 /// Each word that a key may be, if it is one of some, with its meaning.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::pages::{self, Done, Page, SessionLine};
 use super::password::PASSWORD_CHANGED;
-use super::{Answered, Asked, Endpoints, Refused, query};
+use super::{Answered, Asked, Endpoint, Endpoints, Refused, query};
 use crate::id::SessionId;
 use crate::message::reject::Rejection;
 use crate::store::StoreError;
@@ -20,7 +20,7 @@ const OTHERS_ENDED: &str = "others_ended";
 
 impl Endpoints {
     pub(super) async fn account_page(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
-        let (identity, user) = match self.account_holder(asked, "account")? {
+        let (identity, user) = match self.account_holder(asked, Endpoint::AccountPage)? {
             Ok(holder) => holder,
             Err(to_login) => return Ok(to_login),
         };
@@ -59,18 +59,18 @@ impl Endpoints {
     }
 
     pub(super) async fn own_sessions(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
-        let (identity, user) = match self.account_holder(asked, "account")? {
+        let (identity, user) = match self.account_holder(asked, Endpoint::AccountPage)? {
             Ok(holder) => holder,
             Err(to_login) => return Ok(to_login),
         };
         let sessions = self.sessions.sessions_of(user, MOST).await.map_err(unavailable)?;
         let told: Vec<_> =
             sessions.iter().map(|session| as_json(session, identity.session)).collect();
-        Ok(Answered::json(&json!({ "sessions": told })))
+        Ok(Answered::json(json!({ "sessions": told })))
     }
 
     pub(super) async fn end_session(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
-        let (identity, user) = match self.account_holder(asked, "account")? {
+        let (identity, user) = match self.account_holder(asked, Endpoint::AccountPage)? {
             Ok(holder) => holder,
             Err(to_login) => return Ok(to_login),
         };
@@ -83,14 +83,14 @@ impl Endpoints {
             // Nobody minds that it had ended before.
             (true, _) if own => Answered::see_other(&self.signed_out_url())?,
             (true, _) => self.done(SESSION_ENDED)?,
-            (false, true) => Answered::json(&json!({ "ended": 1 })),
+            (false, true) => Answered::json(json!({ "ended": 1 })),
             (false, false) => return Err(Rejection::NotFound.into()),
         };
         Ok(if own { answer.with_cookies(self.cleared_cookies()) } else { answer })
     }
 
     pub(super) async fn end_other_sessions(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
-        let (identity, user) = match self.account_holder(asked, "account")? {
+        let (identity, user) = match self.account_holder(asked, Endpoint::AccountPage)? {
             Ok(holder) => holder,
             Err(to_login) => return Ok(to_login),
         };
@@ -98,13 +98,18 @@ impl Endpoints {
         let ended = ended.await.map_err(unavailable)?;
         match asked.page {
             true => self.done(OTHERS_ENDED),
-            false => Ok(Answered::json(&json!({ "ended": ended.len() }))),
+            false => Ok(Answered::json(json!({ "ended": ended.len() }))),
         }
     }
 
-    fn done(&self, what: &str) -> Result<Answered, Refused> {
-        let base = &self.config.login.base;
-        Answered::see_other(&format!("{base}/account?done={what}#sessions"))
+    /// Back to the page of one's account, which says what was done.
+    pub(super) fn done(&self, what: &str) -> Result<Answered, Refused> {
+        let page = self.path(Endpoint::AccountPage);
+        let done = page.map(|page| match what {
+            PASSWORD_CHANGED => format!("{page}?done={what}"),
+            _ => format!("{page}?done={what}#sessions"),
+        });
+        Answered::see_other(done.as_deref().unwrap_or("/"))
     }
 }
 

@@ -35,7 +35,7 @@ impl Endpoints {
         };
         let minted = self.sessions.mint(&proof, request).await?;
         let claims = &minted.claims;
-        Ok(Answered::json(&json!({
+        Ok(Answered::json(json!({
             "token": minted.token,
             "token_type": "Bearer",
             "expires_at": claims.expires_at.secs(),
@@ -56,13 +56,13 @@ impl Endpoints {
                 let text = "Name a token by `token` or by `jti`, not by both.";
                 return Err(Rejection::Validation(text.into()).into());
             }
-            _ => return Err(BodyError::Missing(TOKEN.to_owned()).into()),
+            _ => return Err(asked.fields.missing(TOKEN).into()),
         };
         // What is no id at all is the id of no token; the proof is looked at all the same.
         let unwanted = unwanted.unwrap_or(Unwanted::Token(""));
         self.sessions.revoke_minted(&proof, unwanted).await?;
         // RFC 7009 section 2.2: the same for a token that was not known.
-        Ok(Answered::json(&json!({ "message": "If the token was yours, it is revoked." })))
+        Ok(Answered::json(json!({ "message": "If the token was yours, it is revoked." })))
     }
 }
 
@@ -117,7 +117,7 @@ fn read_basic(encoded: &str) -> Option<(String, Secret<String>)> {
 /// A text that must be there and say something.
 fn required<'a>(asked: &'a Asked<'_>, name: &str) -> Result<&'a str, BodyError> {
     let text = asked.fields.required_text(name)?;
-    if text.is_empty() { Err(BodyError::Missing(name.to_owned())) } else { Ok(text) }
+    if text.is_empty() { Err(asked.fields.missing(name)) } else { Ok(text) }
 }
 
 /// Names that stand apart by blanks, as in a `scope` (RFC 6749 section 3.3).

@@ -1,7 +1,7 @@
 //! `GET /.well-known/jwks.json`: the public keys (RFC 7517 section 5).
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 
 use super::{Answered, Endpoints};
 
@@ -12,6 +12,6 @@ impl Endpoints {
         // Shorter than the time by which a new key is published before it signs.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
         let body = self.sessions.keyring().borrow().jwks().into();
-        Answered { status: StatusCode::OK, headers, body, cookies: Vec::new(), pair: None }
+        Answered { headers, body, ..Answered::default() }
     }
 }

@@ -7,10 +7,10 @@ use serde_json::json;
 use super::pages::{self, Message, Page, Reason};
 use super::password::PASSWORD_CHANGED;
 use super::signup::ACCOUNT_MADE;
-use super::{Answered, Asked, Endpoints, Refused, query, tell_limit};
+use super::{Answered, Asked, Endpoint, Endpoints, Refused, query, tell_limit};
 use crate::access::Caller;
+use crate::config::Remember;
 use crate::message::cookies::{self, Found, Life, Which};
-use crate::message::form::BodyError;
 use crate::message::reject::Rejection;
 use crate::message::return_to::ReturnTo;
 use crate::secret::Secret;
@@ -74,21 +74,20 @@ impl Endpoints {
     }
 
     pub(super) async fn login(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
-        let settings = &self.config.login;
-        let identifier = asked.fields.text(&settings.identifier_field)?.unwrap_or_default();
-        let secret = asked.fields.text(&settings.secret_field)?.unwrap_or_default();
+        let identifier = asked.fields.text("username")?.unwrap_or_default();
+        let secret = asked.fields.text("password")?.unwrap_or_default();
         let return_to = self.return_to(asked.fields.text("return_to")?, asked);
-        let remember = asked.fields.flag("remember")?.unwrap_or(false);
+        let remember = self.remembers(asked)?;
         let refused = |message, why: Refused| {
             let form = Form { identifier, remember, return_to: return_to.as_ref() };
             self.login_refused(asked, &form, message, why)
         };
         if identifier.is_empty() {
-            let missing = BodyError::Missing(settings.identifier_field.clone());
+            let missing = asked.fields.missing("username");
             return refused(Message::IdentifierMissing, missing.into());
         }
         if secret.is_empty() {
-            let missing = BodyError::Missing(settings.secret_field.clone());
+            let missing = asked.fields.missing("password");
             return refused(Message::SecretMissing, missing.into());
         }
         let attempt = Attempt {
@@ -105,7 +104,7 @@ impl Endpoints {
             Ok(LoginStep::Done(begun)) => self.logged_in(asked, &begun, return_to.as_ref()),
             Ok(LoginStep::Next { pending, factor }) => {
                 let next = json!({ "next": factor, "pending": pending });
-                Ok(Answered { status: StatusCode::ACCEPTED, ..Answered::json(&next) })
+                Ok(Answered { status: StatusCode::ACCEPTED, ..Answered::json(next) })
             }
             Err(error) => {
                 let message = match &error {
@@ -120,6 +119,16 @@ impl Endpoints {
                 refused(message, error.into())
             }
         }
+    }
+
+    /// Whether the cookies of this login are to outlive the browser's run.
+    pub(super) fn remembers(&self, asked: &Asked<'_>) -> Result<bool, Refused> {
+        let wish = asked.fields.flag("remember")?.unwrap_or(false);
+        Ok(match self.config.login.remember {
+            Remember::Ask => wish,
+            Remember::Always => true,
+            Remember::Never => false,
+        })
     }
 
     /// What this browser keeps from its last login, if anything that can be read.
@@ -162,13 +171,12 @@ impl Endpoints {
         begun: &Begun,
         return_to: Option<&ReturnTo>,
     ) -> Result<Answered, Refused> {
-        let mut cookies = self.pair_cookies(&begun.pair, asked.now);
-        cookies.extend(self.device_cookie(begun.device.as_ref()));
+        let device = self.device_cookie(begun.device.as_ref());
         if asked.page {
-            return Ok(self.onward(return_to)?.with_pair(cookies, &begun.pair));
+            return Ok(self.onward(return_to)?.with_device(device).with_pair(&begun.pair));
         }
         let who = &begun.pair.who;
-        let mut answer = Answered::json(&json!({
+        let mut answer = Answered::json(json!({
             "message": "Login successful",
             "user": {
                 "id": who.id.to_string(),
@@ -180,7 +188,7 @@ impl Endpoints {
             "expires_at": begun.pair.access_expires_at().secs(),
         }));
         tell_limit(&mut answer.headers, &begun.allowance);
-        Ok(answer.with_pair(cookies, &begun.pair))
+        Ok(answer.with_device(device).with_pair(&begun.pair))
     }
 
     fn login_refused(
@@ -210,10 +218,10 @@ impl Endpoints {
         if !asked.page {
             return Err(refused);
         }
-        let status = refused.rejection.answer().status;
+        let status = self.status(&refused.rejection, Some(asked.endpoint));
         let mut answer = self.page(status, page, asked);
         let page_fields = std::mem::take(&mut answer.headers);
-        refused.rejection.add_fields(&mut answer.headers);
+        refused.rejection.add_fields(status, &mut answer.headers);
         answer.headers.extend(page_fields);
         if let Some(allowance) = &refused.allowance {
             tell_limit(&mut answer.headers, allowance);
@@ -225,8 +233,10 @@ impl Endpoints {
     pub(super) fn onward(&self, return_to: Option<&ReturnTo>) -> Result<Answered, Refused> {
         let place = return_to.map_or("/", ReturnTo::as_str);
         let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
-        let base = &self.config.login.base;
-        Answered::see_other(&format!("{base}/login?{SIGNED_IN}=1&return_to={place}"))
+        match self.path(Endpoint::LoginPage) {
+            Some(login) => Answered::see_other(&format!("{login}?{SIGNED_IN}=1&return_to={place}")),
+            None => Answered::see_other(return_to.map_or("/", ReturnTo::as_str)),
+        }
     }
 }
 
@@ -262,6 +272,9 @@ impl From<LoginError> for Refused {
 impl Endpoints {
     /// Where a logout leads.
     pub(super) fn signed_out_url(&self) -> String {
-        format!("{}/login?{SIGNED_OUT}=1", self.config.login.base)
+        match self.path(Endpoint::LoginPage) {
+            Some(login) => format!("{login}?{SIGNED_OUT}=1"),
+            None => "/".to_owned(),
+        }
     }
 }

@@ -37,25 +37,29 @@ impl Endpoints {
         }
         let by_caller = asked.caller.identity().and_then(|identity| identity.session);
         // Whatever its generation: somebody who holds any token of the session may end it.
-        let by_refresh = match asked.refresh {
-            Found::One(token) => self.sessions.session_of(token),
+        let of_cookie = match asked.refresh {
+            Found::One(token) => Some(token),
             Found::Absent | Found::Conflict => None,
         };
+        let tokens = [asked.fields.text("refresh_token")?, of_cookie].into_iter().flatten();
+        let by_refresh: Vec<SessionId> =
+            tokens.filter_map(|token| self.sessions.session_of(token)).collect();
         if query(asked.head, "all").is_some()
-            && let Some(user) = self.leaving(asked, by_refresh).await?
+            && let Some(user) = self.leaving(asked, by_refresh.first().copied()).await?
         {
             let ended = self.sessions.end_sessions_of(user, None, EndReason::Logout).await;
             ended.map_err(|error| Rejection::StoreUnavailable(error.into()))?;
         }
-        for session in [by_caller, by_refresh.filter(|one| Some(*one) != by_caller)] {
-            let Some(session) = session else { continue };
+        let mut sessions: Vec<SessionId> = by_caller.into_iter().chain(by_refresh).collect();
+        sessions.dedup();
+        for session in sessions {
             // If this fails the cookies stay: the session lives, and the user can try again.
             let ended = self.sessions.log_out(session).await;
             ended.map_err(|error| Rejection::StoreUnavailable(error.into()))?;
         }
         let answer = match asked.page {
             true => Answered::see_other(&self.signed_out_url())?,
-            false => Answered::json(&json!({ "message": "Logout successful" })),
+            false => Answered::json(json!({ "message": "Logout successful" })),
         };
         Ok(answer.with_cookies(self.cleared_cookies()))
     }

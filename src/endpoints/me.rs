@@ -11,7 +11,7 @@ impl Endpoints {
         let Some(identity) = asked.caller.identity() else {
             return Err(asked.nobody.unwrap_or(Rejection::MissingToken).into());
         };
-        Ok(Answered::json(&json!({
+        Ok(Answered::json(json!({
             "id": identity.subject,
             "login": identity.login,
             "name": identity.name,

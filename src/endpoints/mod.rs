@@ -9,10 +9,10 @@ mod logout;
 mod me;
 pub mod pages;
 mod password;
+mod places;
 mod refresh;
+mod shape;
 mod signup;
-
-pub use signup::link_url;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::access::Caller;
 use crate::clock::Timestamp;
-use crate::config::{Config, Origin};
+pub use crate::config::Endpoint;
+use crate::config::{Config, Origin, Template};
 use crate::message::cookies::{self, Found, Life, Which};
 use crate::message::form::Fields;
 use crate::message::reject::Rejection;
@@ -38,155 +39,11 @@ use crate::store::links::LinkKind;
 use crate::token::AccessClaims;
 pub use login::AGAIN;
 use pages::{Page, Pages};
-
-/// One of our own paths with one method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// `GET <base>/login`: the page.
-    LoginPage,
-    /// `POST <base>/login`
-    Login,
-    /// `POST <base>/refresh`
-    Refresh,
-    /// `GET <base>/logout`: asks whether it is meant.
-    LogoutPage,
-    /// `POST <base>/logout`
-    Logout,
-    /// `GET <base>/me`
-    Me,
-    /// `GET <base>/signup`: the page for a new account.
-    SignupPage,
-    /// `POST <base>/signup`
-    Signup,
-    /// `GET <base>/setup`: the page that a setup link leads to.
-    SetupPage,
-    /// `POST <base>/setup`: the first account.
-    Setup,
-    /// `GET <base>/invite`: the page that an invitation leads to.
-    InvitePage,
-    /// `POST <base>/invite`
-    Invite,
-    /// `GET <base>/reset`: the page that a reset link leads to.
-    ResetPage,
-    /// `POST <base>/reset`
-    Reset,
-    /// `GET <base>/password`: the page for a new password.
-    PasswordPage,
-    /// `POST <base>/password`
-    Password,
-    /// `GET <base>/account`: the page with one's sessions.
-    AccountPage,
-    /// `GET <base>/sessions`: one's sessions.
-    Sessions,
-    /// `POST <base>/sessions/end`: one of them.
-    EndSession,
-    /// `POST <base>/sessions/end-others`: all but this one.
-    EndOthers,
-    /// `POST <base>/token`: an app mints a token for a user of its.
-    Mint,
-    /// `POST <base>/token/revoke`: an app takes one back.
-    RevokeMinted,
-    /// `GET /.well-known/jwks.json`
-    Keys,
-    /// `GET <base>/assets/NAME`: what the pages are dressed with.
-    Asset,
-}
-
-/// Where the public keys are (RFC 8414 names the file so by custom).
-const KEYS_PATH: &str = "/.well-known/jwks.json";
+use places::Places;
+pub use shape::{Circumstances, Told};
+pub use signup::link_url;
 
 impl Endpoint {
-    /// All of them.
-    pub const ALL: [Self; 24] = [
-        Self::LoginPage,
-        Self::Login,
-        Self::Refresh,
-        Self::LogoutPage,
-        Self::Logout,
-        Self::Me,
-        Self::SignupPage,
-        Self::Signup,
-        Self::SetupPage,
-        Self::Setup,
-        Self::InvitePage,
-        Self::Invite,
-        Self::ResetPage,
-        Self::Reset,
-        Self::PasswordPage,
-        Self::Password,
-        Self::AccountPage,
-        Self::Sessions,
-        Self::EndSession,
-        Self::EndOthers,
-        Self::Mint,
-        Self::RevokeMinted,
-        Self::Keys,
-        Self::Asset,
-    ];
-
-    /// Its method; `GET` serves `HEAD` too.
-    pub const fn method(self) -> Method {
-        match self {
-            Self::Login
-            | Self::Refresh
-            | Self::Logout
-            | Self::Signup
-            | Self::Setup
-            | Self::Invite
-            | Self::Reset
-            | Self::Password
-            | Self::EndSession
-            | Self::EndOthers
-            | Self::Mint
-            | Self::RevokeMinted => Method::POST,
-            Self::LoginPage
-            | Self::LogoutPage
-            | Self::Me
-            | Self::SignupPage
-            | Self::SetupPage
-            | Self::InvitePage
-            | Self::ResetPage
-            | Self::PasswordPage
-            | Self::AccountPage
-            | Self::Sessions
-            | Self::Keys
-            | Self::Asset => Method::GET,
-        }
-    }
-
-    /// Its path below the base.
-    const fn suffix(self) -> &'static str {
-        match self {
-            Self::LoginPage | Self::Login => "/login",
-            Self::Refresh => "/refresh",
-            Self::LogoutPage | Self::Logout => "/logout",
-            Self::Me => "/me",
-            Self::SignupPage | Self::Signup => "/signup",
-            Self::SetupPage | Self::Setup => "/setup",
-            Self::InvitePage | Self::Invite => "/invite",
-            Self::ResetPage | Self::Reset => "/reset",
-            Self::PasswordPage | Self::Password => "/password",
-            Self::AccountPage => "/account",
-            Self::Sessions => "/sessions",
-            Self::EndSession => "/sessions/end",
-            Self::EndOthers => "/sessions/end-others",
-            Self::Mint => "/token",
-            Self::RevokeMinted => "/token/revoke",
-            Self::Keys => KEYS_PATH,
-            Self::Asset => "/assets/",
-        }
-    }
-
-    fn has_path(self, base: &str, path: &str) -> bool {
-        match self {
-            Self::Keys => path == KEYS_PATH,
-            Self::Asset => path.strip_prefix(base).is_some_and(|rest| {
-                rest.strip_prefix(self.suffix()).is_some_and(|name| !name.is_empty())
-            }),
-            _ => path.strip_prefix(base) == Some(self.suffix()),
-        }
-    }
-
     /// Whether it looks at who calls.
     pub const fn knows_caller(self) -> bool {
         !matches!(self, Self::Refresh | Self::Mint | Self::RevokeMinted | Self::Keys | Self::Asset)
@@ -253,6 +110,8 @@ pub enum Guard {
 /// A request to one of our own endpoints, read.
 #[derive(Debug)]
 pub struct Asked<'a> {
+    /// Which endpoint is asked.
+    pub endpoint: Endpoint,
     /// The request's head.
     pub head: &'a Parts,
     /// The last part of the path, for assets.
@@ -276,7 +135,7 @@ pub struct Asked<'a> {
 }
 
 /// What an endpoint answers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answered {
     /// The status.
     pub status: StatusCode,
@@ -288,6 +147,12 @@ pub struct Answered {
     pub cookies: Vec<HeaderValue>,
     /// What they hold, and since when; `None` when they delete.
     pub pair: Option<(Arc<AccessClaims>, Timestamp)>,
+    /// What it says, by our names, until it has its shape.
+    values: Option<serde_json::Value>,
+    /// New tokens, until they have their places.
+    tokens: Option<Box<Pair>>,
+    /// The cookie by which a browser is known again.
+    device: Option<HeaderValue>,
 }
 
 /// A refusal by an endpoint, and the cookies that go with it.
@@ -312,12 +177,15 @@ pub struct Endpoints {
     config: Arc<Config>,
     sessions: Arc<Sessions>,
     pages: Pages,
+    places: Places,
+    refusal_body: Template,
 }
 
 impl Endpoints {
     /// The endpoints of a gateway.
     pub fn new(config: Arc<Config>, sessions: Arc<Sessions>, pages: Pages) -> Self {
-        Self { config, sessions, pages }
+        let places = Places::of(&config);
+        Self { config, sessions, pages, places, refusal_body: shape::refusal_body() }
     }
 
     /// Which endpoint a request means: none for paths that are not ours.
@@ -326,29 +194,22 @@ impl Endpoints {
     /// Below the base path everything is ours: unknown paths and wrong methods are refused, and
     /// never reach an application.
     pub fn find(&self, path: &str, method: &Method) -> Result<Option<Endpoint>, Rejection> {
-        let base = self.config.login.base.as_str();
-        let below =
-            path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if !below && path != KEYS_PATH {
-            return Ok(None);
-        }
-        let asked = if *method == Method::HEAD { &Method::GET } else { method };
-        let mut known = Endpoint::ALL.into_iter().filter(|one| one.has_path(base, path)).peekable();
-        if known.peek().is_none() {
-            return Err(Rejection::NotFound);
-        }
-        match known.find(|one| one.method() == *asked) {
-            Some(endpoint) => Ok(Some(endpoint)),
-            None => Err(Rejection::MethodNotAllowed(allowed(base, path))),
-        }
+        self.places.find(path, method)
     }
 
     /// Answers.
     ///
     /// # Errors
     /// Why not.
-    pub async fn answer(&self, endpoint: Endpoint, asked: Asked<'_>) -> Result<Answered, Refused> {
-        match endpoint {
+    pub async fn answer(&self, asked: Asked<'_>) -> Result<Answered, Refused> {
+        let (endpoint, page, now) = (asked.endpoint, asked.page, asked.now);
+        let answered = self.say(asked).await?;
+        Ok(self.shaped(endpoint, (page, now), answered))
+    }
+
+    /// Answers in our own words.
+    async fn say(&self, asked: Asked<'_>) -> Result<Answered, Refused> {
+        match asked.endpoint {
             Endpoint::LoginPage => self.login_page(&asked),
             Endpoint::Login => self.login(&asked).await,
             Endpoint::Refresh => self.refresh(&asked).await,
@@ -378,6 +239,16 @@ impl Endpoints {
 
     /// `Set-Cookie` fields for a new pair.
     pub fn pair_cookies(&self, pair: &Pair, now: Timestamp) -> Vec<HeaderValue> {
+        self.cookies_of(pair, now, |_| true)
+    }
+
+    /// The same for those of the two that are `wanted`.
+    fn cookies_of(
+        &self,
+        pair: &Pair,
+        now: Timestamp,
+        wanted: impl Fn(Which) -> bool,
+    ) -> Vec<HeaderValue> {
         let life = |end: Timestamp| match pair.persistent {
             true => Life::For(end.since(now)),
             false => Life::Browser,
@@ -386,11 +257,14 @@ impl Endpoints {
         // The access cookie goes with its token, so that its absence says "ended" and not "forged";
         // in the explicit style the answer shall be able to say `expired`.
         let access_life = life(pair.access_expires_at());
-        let access = cookies::set(settings, Which::Access, &pair.access, access_life);
-        let refresh = pair.refresh.as_ref().map(|token| {
-            cookies::set(settings, Which::Refresh, token, life(pair.refresh_expires_at))
-        });
-        let made = std::iter::once(access).chain(refresh).filter_map(|cookie| match cookie {
+        let access = Some((Which::Access, &pair.access, access_life));
+        let refresh_life = life(pair.refresh_expires_at);
+        let refresh = pair.refresh.as_ref().map(|token| (Which::Refresh, token, refresh_life));
+        let set = |(which, token, life): (Which, &String, Life)| {
+            wanted(which).then(|| cookies::set(settings, which, token, life))
+        };
+        let made = access.into_iter().chain(refresh).filter_map(set);
+        let made = made.filter_map(|cookie| match cookie {
             Ok(cookie) => Some(cookie),
             Err(error) => {
                 tracing::error!(error = %error, "a cookie could not be made");
@@ -409,24 +283,24 @@ impl Endpoints {
     pub fn error_page(
         &self,
         rejection: &Rejection,
+        status: StatusCode,
         request_id: &str,
         caller: &Caller,
         languages: Option<&HeaderValue>,
     ) -> String {
         let answer = rejection.answer();
-        let base = &self.config.login.base;
         let login = caller.identity().map(|identity| identity.login.as_str());
-        let login_url = format!("{base}/login");
-        let switch_url = format!("{base}/logout");
+        let login_url = self.path(Endpoint::LoginPage);
+        let switch_url = self.path(Endpoint::LogoutPage);
         let failure = pages::Failure {
-            status: answer.status,
+            status,
             code: answer.code,
             message: &answer.message,
             request_id: Some(request_id),
             retry_after: rejection.retry_after(),
             login,
-            login_url: login.is_none().then_some(login_url.as_str()),
-            switch_url: login.is_some().then_some(switch_url.as_str()),
+            login_url: login_url.filter(|_| login.is_none()),
+            switch_url: switch_url.filter(|_| login.is_some()),
         };
         self.render(&Page::Error(failure), languages).html
     }
@@ -450,7 +324,12 @@ impl Endpoints {
         let rendered = self.render(page, languages);
         headers.insert(CONTENT_LANGUAGE, rendered.language);
         let body = rendered.html.into();
-        Answered { status, headers, body, cookies: Vec::new(), pair: None }
+        Answered { status, headers, body, ..Answered::default() }
+    }
+
+    /// The path of an endpoint, unless it is off.
+    pub fn path(&self, endpoint: Endpoint) -> Option<&str> {
+        self.config.shapes.path(endpoint)
     }
 
     fn asset(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
@@ -463,37 +342,41 @@ impl Endpoints {
         }
         // RFC 9110 section 13.1.2
         if asked.head.headers.get(IF_NONE_MATCH).is_some_and(|held| held == asset.etag.as_str()) {
-            let (status, body) = (StatusCode::NOT_MODIFIED, Bytes::new());
-            return Ok(Answered { status, headers, body, cookies: Vec::new(), pair: None });
+            let status = StatusCode::NOT_MODIFIED;
+            return Ok(Answered { status, headers, ..Answered::default() });
         }
         let version = query(asked.head, "v");
         let kept = HeaderValue::from_static(asset.cache_control(version.as_deref()));
         headers.insert(CACHE_CONTROL, kept);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let body = asset.body.clone();
-        Ok(Answered { status: StatusCode::OK, headers, body, cookies: Vec::new(), pair: None })
+        Ok(Answered { headers, body, ..Answered::default() })
     }
 
     /// Where a person wants to go afterwards, if it is a place that we may send them to.
     fn return_to(&self, text: Option<&str>, asked: &Asked<'_>) -> Option<ReturnTo> {
         let place = return_to::check(text?, &asked.own, &self.config.login.return_hosts)?;
         // Back to a page of ours would be a way round in circles.
-        let base = self.config.login.base.as_str();
-        let below = place.as_str().strip_prefix(base).filter(|rest| rest.starts_with('/'));
         // But for the two that are a place of their own.
-        let circle = below.is_some_and(|page| !matches!(page, "/account" | "/password"));
+        let path = place.as_str().split(['?', '#']).next().unwrap_or_default();
+        let circle = match self.find(path, &Method::GET) {
+            Ok(Some(endpoint)) => {
+                !matches!(endpoint, Endpoint::AccountPage | Endpoint::PasswordPage)
+            }
+            Ok(None) => false,
+            Err(_) => true,
+        };
         (!circle).then_some(place)
     }
 }
 
 impl Answered {
-    /// JSON that no cache may keep.
-    fn json(value: &serde_json::Value) -> Self {
+    /// An object of the values that the endpoint's row in `config::Endpoint` names, which the config
+    /// may give another shape. No cache may keep it.
+    fn json(values: serde_json::Value) -> Self {
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let body = format!("{value}").into();
-        Self { status: StatusCode::OK, headers, body, cookies: Vec::new(), pair: None }
+        Self { headers, values: Some(values), ..Self::default() }
     }
 
     /// RFC 9110 section 15.4.4: the answer to a POST that leads on is fetched by GET, never sent
@@ -504,8 +387,7 @@ impl Answered {
             HeaderValue::try_from(location).map_err(|error| Rejection::Internal(error.into()))?;
         headers.insert(LOCATION, location);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let (status, body) = (StatusCode::SEE_OTHER, Bytes::new());
-        Ok(Self { status, headers, body, cookies: Vec::new(), pair: None })
+        Ok(Self { status: StatusCode::SEE_OTHER, headers, ..Self::default() })
     }
 
     fn with_cookies(mut self, cookies: Vec<HeaderValue>) -> Self {
@@ -513,9 +395,14 @@ impl Answered {
         self
     }
 
-    fn with_pair(mut self, cookies: Vec<HeaderValue>, pair: &Pair) -> Self {
-        self.cookies = cookies;
-        self.pair = Some((Arc::clone(&pair.claims), pair.issued_at));
+    fn with_device(mut self, device: Option<HeaderValue>) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// New tokens; where they go is the config's to say.
+    fn with_pair(mut self, pair: &Pair) -> Self {
+        self.tokens = Some(Box::new(pair.clone()));
         self
     }
 }
@@ -528,17 +415,6 @@ pub fn tell_limit(headers: &mut HeaderMap, allowance: &Allowance) {
     headers.insert(field("ratelimit-limit"), allowance.limit.into());
     headers.insert(field("ratelimit-remaining"), allowance.remaining.into());
     headers.insert(field("ratelimit-reset"), seconds(allowance.reset).into());
-}
-
-/// The methods that a path of ours takes.
-fn allowed(base: &str, path: &str) -> &'static str {
-    let takes =
-        |method| Endpoint::ALL.iter().any(|one| one.has_path(base, path) && one.method() == method);
-    match (takes(Method::GET), takes(Method::POST)) {
-        (true, true) => "GET, HEAD, POST",
-        (true, false) => "GET, HEAD",
-        (false, _) => "POST",
-    }
 }
 
 /// The value of a query parameter, if it comes exactly once.
@@ -558,7 +434,8 @@ mod tests {
         let (limit, retry_after) = (5, Duration::from_secs(180));
         let allowance = Allowance { limit, remaining: 0, reset: retry_after * 5, retry_after };
         let mut headers = HeaderMap::new();
-        Rejection::RateLimited { limit, retry_after }.add_fields(&mut headers);
+        let refused = Rejection::RateLimited { limit, retry_after };
+        refused.add_fields(StatusCode::TOO_MANY_REQUESTS, &mut headers);
         tell_limit(&mut headers, &allowance);
         for (name, value) in
             [("ratelimit-limit", "5"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "900")]

@@ -5,10 +5,9 @@ use serde_json::json;
 
 use super::pages::{self, Message, Page};
 use super::signup::{TOKEN, Wrong, confirmed, without_referrer};
-use super::{Answered, Asked, Endpoints, Refused, query};
+use super::{Answered, Asked, Endpoint, Endpoints, Refused, query};
 use crate::access::Identity;
 use crate::id::UserId;
-use crate::message::form::BodyError;
 use crate::message::reject::Rejection;
 use crate::secret::Secret;
 use crate::session::{AccountError, LinkSecret};
@@ -23,7 +22,7 @@ pub(super) const PASSWORD_CHANGED: &str = "password_changed";
 
 impl Endpoints {
     pub(super) fn password_page(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
-        let (identity, _) = match self.account_holder(asked, "password")? {
+        let (identity, _) = match self.account_holder(asked, Endpoint::PasswordPage)? {
             Ok(holder) => holder,
             Err(to_login) => return Ok(to_login),
         };
@@ -32,7 +31,7 @@ impl Endpoints {
     }
 
     pub(super) async fn password(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
-        let (identity, user) = match self.account_holder(asked, "password")? {
+        let (identity, user) = match self.account_holder(asked, Endpoint::PasswordPage)? {
             Ok(holder) => holder,
             Err(to_login) => return Ok(to_login),
         };
@@ -43,11 +42,11 @@ impl Endpoints {
         let in_use = asked.fields.text(IN_USE)?.unwrap_or_default();
         let new = asked.fields.text(NEW)?.unwrap_or_default();
         if in_use.is_empty() {
-            let missing = BodyError::Missing(IN_USE.to_owned());
+            let missing = asked.fields.missing(IN_USE);
             return refused(Wrong(Message::CurrentSecretWrong, missing.into()));
         }
         if new.is_empty() {
-            let missing = BodyError::Missing(NEW.to_owned());
+            let missing = asked.fields.missing(NEW);
             return refused(Wrong(Message::SecretMissing, missing.into()));
         }
         if let Err(wrong) = confirmed(asked, new)? {
@@ -57,11 +56,8 @@ impl Endpoints {
         let keep = identity.session;
         let changed = self.sessions.change_password(user, keep, in_use, new, asked.client).await;
         match changed {
-            Ok(_) if asked.page => {
-                let base = &self.config.login.base;
-                Answered::see_other(&format!("{base}/account?done={PASSWORD_CHANGED}"))
-            }
-            Ok(_) => Ok(Answered::json(&json!({ "message": "Password changed" }))),
+            Ok(_) if asked.page => self.done(PASSWORD_CHANGED),
+            Ok(_) => Ok(Answered::json(json!({ "message": "Password changed" }))),
             Err(error) => refused(Wrong::from(error)),
         }
     }
@@ -78,7 +74,7 @@ impl Endpoints {
         let token = asked.fields.text(TOKEN)?.unwrap_or_default();
         let new = asked.fields.text(NEW)?.unwrap_or_default();
         let wrong = if new.is_empty() {
-            let missing = BodyError::Missing(NEW.to_owned());
+            let missing = asked.fields.missing(NEW);
             Err(Wrong(Message::SecretMissing, missing.into()))
         } else {
             confirmed(asked, new)?
@@ -97,10 +93,11 @@ impl Endpoints {
         };
         match done {
             Ok(_) if asked.page => {
-                let base = &self.config.login.base;
-                Answered::see_other(&format!("{base}/login?{PASSWORD_CHANGED}=1"))
+                let login = self.path(Endpoint::LoginPage);
+                let onward = login.map(|login| format!("{login}?{PASSWORD_CHANGED}=1"));
+                Answered::see_other(onward.as_deref().unwrap_or("/"))
             }
-            Ok(_) => Ok(Answered::json(&json!({ "message": "Password changed" }))),
+            Ok(_) => Ok(Answered::json(json!({ "message": "Password changed" }))),
             // There is nothing to fill in again: the page says so by itself.
             Err(Err(spent)) => Err(spent),
             Err(Ok(Wrong(message, refused))) if asked.page => {
@@ -133,20 +130,22 @@ impl Endpoints {
     }
 
     /// Who calls, with the account that is theirs; the way to the login page for a person who is
-    /// not logged in, and back to the page of this name.
+    /// not logged in, and back to this page.
     pub(super) fn account_holder<'a>(
         &self,
         asked: &'a Asked<'_>,
-        page: &str,
+        page: Endpoint,
     ) -> Result<Result<(&'a Identity, UserId), Answered>, Refused> {
         let Some(identity) = asked.caller.identity() else {
             if !asked.page {
                 return Err(self.nobody(asked));
             }
-            let base = &self.config.login.base;
-            let place = format!("{base}/{page}");
+            let Some(login) = self.path(Endpoint::LoginPage) else {
+                return Err(self.nobody(asked));
+            };
+            let place = self.path(page).unwrap_or("/");
             let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
-            return Ok(Err(Answered::see_other(&format!("{base}/login?return_to={place}"))?));
+            return Ok(Err(Answered::see_other(&format!("{login}?return_to={place}"))?));
         };
         // A token that was minted for somebody whom only an app knows.
         let user = identity.user.ok_or(Rejection::Forbidden)?;

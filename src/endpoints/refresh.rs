@@ -1,4 +1,4 @@
-//! `POST <base>/refresh`: a refresh cookie -> a new pair.
+//! `POST <base>/refresh`: a refresh token, from the body or else the cookie -> a new pair.
 
 use serde_json::json;
 
@@ -9,19 +9,19 @@ use crate::session::{Allowance, RefreshError};
 
 impl Endpoints {
     pub(super) async fn refresh(&self, asked: &Asked<'_>) -> Result<Answered, Refused> {
-        let token = match asked.refresh {
-            Found::One(token) => token,
-            Found::Absent => return Err(Rejection::MissingToken.into()),
-            Found::Conflict => return Err(Rejection::Malformed.into()),
+        let token = match (asked.fields.text("refresh_token")?, asked.refresh) {
+            (Some(token), _) | (None, Found::One(token)) => token,
+            (None, Found::Absent) => return Err(Rejection::MissingToken.into()),
+            (None, Found::Conflict) => return Err(Rejection::Malformed.into()),
         };
         match self.sessions.refresh(token, asked.client).await {
             Ok(refreshed) => {
                 let pair = &refreshed.pair;
-                let answer = Answered::json(&json!({
+                let answer = Answered::json(json!({
                     "message": "Access token refreshed successfully",
                     "expires_at": pair.access_expires_at().secs(),
                 }));
-                Ok(answer.with_pair(self.pair_cookies(pair, asked.now), pair))
+                Ok(answer.with_pair(pair))
             }
             Err(error) => {
                 let useless = error.is_final();

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::login::browser;
 use super::pages::{self, Message, Page, SignupKind};
-use super::{Answered, Asked, Endpoints, Refused, query};
+use super::{Answered, Asked, Endpoint, Endpoints, Refused, query};
 use crate::config::Origin;
 use crate::message::form::BodyError;
 use crate::message::reject::{Rejection, Unusable};
@@ -20,9 +20,9 @@ pub(super) const TOKEN: &str = "token";
 /// The field that repeats a new secret. A program may leave it out; a form always sends it.
 pub(super) const CONFIRMATION: &str = "password_confirmation";
 
-/// The address of a one-time link on this site.
-pub fn link_url(site: &Origin, base: &str, kind: LinkKind, secret: &LinkSecret) -> String {
-    format!("{}{base}/{}?{TOKEN}={}", site.ascii(), kind.as_str(), secret.expose())
+/// The address of a one-time link on this site, to the page at this path.
+pub fn link_url(site: &Origin, page: &str, secret: &LinkSecret) -> String {
+    format!("{}{page}?{TOKEN}={}", site.ascii(), secret.expose())
 }
 
 impl Endpoints {
@@ -97,20 +97,19 @@ impl Endpoints {
     }
 
     fn identifier<'a>(&self, asked: &'a Asked<'_>) -> Result<&'a str, BodyError> {
-        Ok(asked.fields.text(&self.config.login.identifier_field)?.unwrap_or_default())
+        Ok(asked.fields.text("username")?.unwrap_or_default())
     }
 
     /// Who wants the account, or what is wrong with the form.
     fn newcomer(&self, asked: &Asked<'_>) -> Result<Result<Newcomer, Wrong>, BodyError> {
-        let settings = &self.config.login;
         let identifier = self.identifier(asked)?;
-        let secret = asked.fields.text(&settings.secret_field)?.unwrap_or_default();
+        let secret = asked.fields.text("password")?.unwrap_or_default();
         if identifier.is_empty() {
-            let missing = BodyError::Missing(settings.identifier_field.clone());
+            let missing = asked.fields.missing("username");
             return Ok(Err(Wrong(Message::IdentifierMissing, missing.into())));
         }
         if secret.is_empty() {
-            let missing = BodyError::Missing(settings.secret_field.clone());
+            let missing = asked.fields.missing("password");
             return Ok(Err(Wrong(Message::SecretMissing, missing.into())));
         }
         if let Err(wrong) = confirmed(asked, secret)? {
@@ -156,8 +155,9 @@ impl Endpoints {
         let answer = match (asked.page, &made.pair) {
             (true, Some(_)) => self.onward(return_to)?,
             (true, None) => {
-                let base = &self.config.login.base;
-                return Answered::see_other(&format!("{base}/login?{ACCOUNT_MADE}=1"));
+                let login = self.path(Endpoint::LoginPage);
+                let onward = login.map(|login| format!("{login}?{ACCOUNT_MADE}=1"));
+                return Answered::see_other(onward.as_deref().unwrap_or("/"));
             }
             (false, pair) => {
                 let user = &made.user;
@@ -172,14 +172,12 @@ impl Endpoints {
                     },
                     "expires_at": pair.as_ref().map(|pair| pair.access_expires_at().secs()),
                 });
-                Answered { status: StatusCode::CREATED, ..Answered::json(&body) }
+                Answered { status: StatusCode::CREATED, ..Answered::json(body) }
             }
         };
         Ok(match &made.pair {
             Some(pair) => {
-                let mut cookies = self.pair_cookies(pair, asked.now);
-                cookies.extend(self.device_cookie(made.device.as_ref()));
-                answer.with_pair(cookies, pair)
+                answer.with_device(self.device_cookie(made.device.as_ref())).with_pair(pair)
             }
             None => answer,
         })

@@ -16,7 +16,7 @@ use super::Journey;
 use super::rejected::Manner;
 use crate::access::Caller;
 use crate::clock::{Stopwatch, Timestamp};
-use crate::config::Origin;
+use crate::config::{Endpoint, Origin};
 use crate::message::arrival::Arrival;
 use crate::message::host::{self, RequestHost};
 use crate::message::path;
@@ -53,6 +53,8 @@ pub(super) struct Visit {
     pub(super) outcome: &'static str,
     /// `Set-Cookie` fields that ride on the response, with the moment they were made.
     pub(super) cookies: PendingCookies,
+    /// Which of our own endpoints it asks.
+    pub(super) endpoint: Option<Endpoint>,
     /// What is left of a limit that this request was counted against.
     pub(super) allowance: Option<Allowance>,
     /// What decides the form of a refusal.
@@ -144,6 +146,7 @@ impl Visit {
             caller: Caller::Anonymous,
             outcome: "ok",
             cookies: PendingCookies::default(),
+            endpoint: None,
             allowance: None,
             manner: Manner::of(head, !body.is_end_stream()),
             origin: None,
@@ -165,7 +168,9 @@ pub(super) fn target<'a>(head: &'a Parts, secure: bool) -> Result<Target<'a>, Re
     // RFC 9110 section 9.3.8: TRACE shows a request's fields to scripts; section 9.3.6: CONNECT
     // would make a tunnel of us.
     if head.method == Method::TRACE || head.method == Method::CONNECT {
-        return Err(Rejection::MethodNotAllowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        return Err(Rejection::MethodNotAllowed(
+            "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".into(),
+        ));
     }
     let host = host::requested(&head.uri, &head.headers, secure)?;
     // `OPTIONS *` (RFC 9112 section 3.2.4) asks about the server, and it has nothing to tell.

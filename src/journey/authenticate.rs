@@ -186,8 +186,11 @@ impl Journey {
             },
             Found::Absent => None,
         };
-        let silent = self.shared.config.session.refresh == RefreshStyle::Silent;
-        match (presented.refresh, refused) {
+        let style = self.shared.config.session.refresh;
+        let silent = style == RefreshStyle::Silent;
+        // One that was set under another configuration is of no use to anybody.
+        let off = style == RefreshStyle::Off;
+        match (if off { Found::Absent } else { presented.refresh }, refused) {
             // Only an absence or an end that time brings is healed; a forged token is not.
             (Found::One(_), None | Some(Refused::Ended | Refused::Retired | Refused::Outdated))
                 if silent =>

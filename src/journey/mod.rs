@@ -177,6 +177,7 @@ impl Journey {
     ) -> Result<Course, Stop> {
         let target = admit::target(&head, visit.secure)?;
         if let Some(endpoint) = self.shared.endpoints.find(&target.path, &head.method)? {
+            visit.endpoint = Some(endpoint);
             return Ok(Course::Own(Box::new((endpoint, head, body))));
         }
         let preflight = cors::is_preflight(&head);

@@ -1,5 +1,7 @@
 //! The journey's short end: our own endpoints.
 
+use std::sync::Arc;
+
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response};
@@ -28,7 +30,8 @@ impl Journey {
         let target = &admit::target(head, visit.secure)?;
         let presented = Presented::read(head, &self.shared.config.cookies);
         self.own_guard(endpoint, head, target, &presented, visit)?;
-        let credential = match endpoint.knows_caller() {
+        let shape = self.shared.config.shapes.of(endpoint);
+        let mut credential = match endpoint.knows_caller() || shape.access_required {
             false => Credential::None(Rejection::MissingToken),
             true if endpoint.refreshes() => match self.authenticate(&presented, visit.now) {
                 Known::Now(credential) => credential,
@@ -37,8 +40,12 @@ impl Journey {
             true => self.recognise(&presented, visit.now),
         };
         visit.caller = credential.caller();
-        let fields = self.fields(head, body).await?;
+        if shape.access_required && !matches!(credential, Credential::Valid(..)) {
+            return Err(credential.take_reason().into());
+        }
+        let fields = self.fields(head, body).await?.named(Arc::clone(&shape.fields))?;
         let asked = Asked {
+            endpoint,
             head,
             path: &target.path,
             fields,
@@ -53,7 +60,7 @@ impl Journey {
             now: visit.now,
             page: visit.manner.asking.page,
         };
-        let answered = match self.shared.endpoints.answer(endpoint, asked).await {
+        let answered = match self.shared.endpoints.answer(asked).await {
             Ok(answered) => answered,
             Err(refused) => {
                 if !refused.cookies.is_empty() {
@@ -73,7 +80,7 @@ impl Journey {
             // RFC 9110 section 9.3.2: as for GET, but without the content.
             let length = HeaderValue::from(answered.body.len());
             response.headers_mut().insert(CONTENT_LENGTH, length);
-        } else {
+        } else if !answered.body.is_empty() {
             *response.body_mut() = Content::Own(answered.body);
         }
         Ok(response)

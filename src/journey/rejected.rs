@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use http::header::{CACHE_CONTROL, CONNECTION, LOCATION};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -11,7 +11,7 @@ use super::Journey;
 use super::admit::Visit;
 use super::authorize::Asking;
 use super::body::Content;
-use crate::endpoints::AGAIN;
+use crate::endpoints::{AGAIN, Circumstances, Endpoint};
 use crate::message::reject::Rejection;
 
 /// Says that an answer is the gateway's and not the application's.
@@ -37,7 +37,9 @@ impl Manner {
 impl Journey {
     /// The answer to somebody who must log in first.
     pub(super) fn log_in(&self, why: &Rejection, visit: &mut Visit) -> Response<Content> {
-        let login_url = self.login_url(why, visit);
+        let Some(login_url) = self.login_url(why, visit) else {
+            return self.reject(why, visit, None);
+        };
         if visit.manner.asking.navigation {
             visit.outcome = "login";
             let mut response = Response::new(Content::empty());
@@ -54,9 +56,9 @@ impl Journey {
         self.reject(why, visit, Some(&login_url))
     }
 
-    fn login_url(&self, why: &Rejection, visit: &Visit) -> String {
-        let base = &self.shared.config.login.base;
-        let mut url = format!("{base}/login");
+    /// Where the login page is, if there is one.
+    fn login_url(&self, why: &Rejection, visit: &Visit) -> Option<String> {
+        let mut url = self.shared.endpoints.path(Endpoint::LoginPage)?.to_owned();
         let mut lead = '?';
         // Asks though somebody is signed in.
         if matches!(why, Rejection::LoginTooOld(_)) {
@@ -68,7 +70,7 @@ impl Journey {
             let from: String = form_urlencoded::byte_serialize(from.as_str().as_bytes()).collect();
             url.push_str(&format!("{lead}return_to={from}"));
         }
-        url
+        Some(url)
     }
 
     /// The answer to a request that is refused.
@@ -92,15 +94,19 @@ impl Journey {
             );
         }
         let endpoints = &self.shared.endpoints;
+        let id = visit.id.to_string();
+        let around = Circumstances { login_url, request_id: &id, now: visit.now };
+        let told = endpoints.refusal(rejection, visit.endpoint, around);
         let mut response = Response::new(Content::empty());
-        *response.status_mut() = answer.status;
-        rejection.add_fields(response.headers_mut());
-        let text = if visit.manner.asking.page {
+        *response.status_mut() = told.status;
+        rejection.add_fields(told.status, response.headers_mut());
+        let text = if visit.manner.asking.page && told.page {
             endpoints.page_headers(response.headers_mut());
             let languages = visit.manner.languages.as_ref();
-            endpoints.error_page(rejection, &visit.id.to_string(), &visit.caller, languages).into()
+            endpoints.error_page(rejection, told.status, &id, &visit.caller, languages).into()
         } else {
-            rejection.json(login_url)
+            response.headers_mut().insert(CONTENT_TYPE, told.content_type);
+            told.body
         };
         let marker = HeaderValue::from_static(answer.code);
         response.headers_mut().insert(MARKER, marker);

@@ -1,11 +1,13 @@
 //! Bodies of our own endpoints: a JSON object or an HTML form, flat, small, read strictly.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use percent_encoding::percent_decode;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use crate::config::FieldNames;
 use crate::secret::Secret;
 
 /// Most fields of a body, unless said otherwise.
@@ -38,11 +40,18 @@ pub enum BodyError {
     /// A field that must be there is not.
     #[error("field `{0}` is missing")]
     Missing(String),
+    /// A field that the endpoint does not know, on a site that refuses such.
+    #[error("the body has an unknown field")]
+    Unknown,
 }
 
-/// The fields of a body. What they hold is never printed: passwords are among it.
+/// The fields of a body. What they hold is never printed: passwords are among it. They are asked for
+/// by our names, whatever a site calls them, and errors speak of them by the site's.
 #[derive(Default)]
-pub struct Fields(Vec<(String, Value)>);
+pub struct Fields {
+    sent: Vec<(String, Value)>,
+    names: Arc<FieldNames>,
+}
 
 enum Value {
     Text(Secret<String>),
@@ -93,6 +102,27 @@ pub fn read(
 }
 
 impl Fields {
+    /// The same fields on a site that has its own names for them.
+    ///
+    /// # Errors
+    /// [`BodyError::Repeated`] when one comes under two names, [`BodyError::Unknown`] when the site
+    /// refuses what it does not know.
+    pub fn named(self, names: Arc<FieldNames>) -> Result<Self, BodyError> {
+        if names.refuse_unknown && !self.sent.iter().all(|(name, _)| names.knows(name)) {
+            return Err(BodyError::Unknown);
+        }
+        let sent = |name: &String| self.sent.iter().any(|(sent, _)| sent == name);
+        if names.sets().any(|set| set.iter().filter(|name| sent(name)).count() > 1) {
+            return Err(BodyError::Repeated);
+        }
+        Ok(Self { names, ..self })
+    }
+
+    /// The complaint that field `name` is missing.
+    pub fn missing(&self, name: &str) -> BodyError {
+        BodyError::Missing(self.names.first(name).to_owned())
+    }
+
     /// The text of field `name`; `None` when it is absent or `null`.
     ///
     /// # Errors
@@ -101,7 +131,7 @@ impl Fields {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Text(text) | Value::FormText(text)) => Ok(Some(text.expose())),
-            Some(Value::Flag(_) | Value::Number(_)) => Err(wrong_type(name)),
+            Some(Value::Flag(_) | Value::Number(_)) => Err(self.wrong_type(name)),
         }
     }
 
@@ -110,7 +140,7 @@ impl Fields {
     /// # Errors
     /// [`BodyError::Missing`] and [`BodyError::WrongType`].
     pub fn required_text(&self, name: &str) -> Result<&str, BodyError> {
-        self.text(name)?.ok_or_else(|| BodyError::Missing(name.to_owned()))
+        self.text(name)?.ok_or_else(|| self.missing(name))
     }
 
     /// The flag `name`; `None` when it is absent or `null`. In a form, `true`, `on` (a ticked box)
@@ -125,9 +155,9 @@ impl Fields {
             Some(Value::FormText(text)) => match text.expose().as_str() {
                 "true" | "on" | "1" => Ok(Some(true)),
                 "false" | "off" | "0" | "" => Ok(Some(false)),
-                _ => Err(wrong_type(name)),
+                _ => Err(self.wrong_type(name)),
             },
-            Some(Value::Text(_) | Value::Number(_)) => Err(wrong_type(name)),
+            Some(Value::Text(_) | Value::Number(_)) => Err(self.wrong_type(name)),
         }
     }
 
@@ -139,42 +169,46 @@ impl Fields {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Number(number)) => {
-                number.as_u64().map(Some).ok_or_else(|| wrong_type(name))
+                number.as_u64().map(Some).ok_or_else(|| self.wrong_type(name))
             }
             Some(Value::FormText(text)) => {
                 let digits = text.expose();
                 let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
                 let number = digits.parse().ok().filter(|_| plain);
-                number.map(Some).ok_or_else(|| wrong_type(name))
+                number.map(Some).ok_or_else(|| self.wrong_type(name))
             }
-            Some(Value::Text(_) | Value::Flag(_)) => Err(wrong_type(name)),
+            Some(Value::Text(_) | Value::Flag(_)) => Err(self.wrong_type(name)),
         }
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find_map(|(key, value)| (key == name).then_some(value))
+        self.names.of(name).find_map(|theirs| self.sent(theirs))
+    }
+
+    fn sent(&self, theirs: &str) -> Option<&Value> {
+        self.sent.iter().find_map(|(key, value)| (key == theirs).then_some(value))
+    }
+
+    fn wrong_type(&self, name: &str) -> BodyError {
+        BodyError::WrongType(self.names.first(name).to_owned())
     }
 
     fn add(&mut self, name: String, value: Value, max_fields: usize) -> Result<(), BodyError> {
-        if self.0.len() >= max_fields {
+        if self.sent.len() >= max_fields {
             return Err(BodyError::TooManyFields);
         }
-        if self.get(&name).is_some() {
+        if self.sent(&name).is_some() {
             return Err(BodyError::Repeated);
         }
-        self.0.push((name, value));
+        self.sent.push((name, value));
         Ok(())
     }
 }
 
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fields({})", self.0.len())
+        write!(f, "Fields({})", self.sent.len())
     }
-}
-
-fn wrong_type(name: &str) -> BodyError {
-    BodyError::WrongType(name.to_owned())
 }
 
 enum MediaType {

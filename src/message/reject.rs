@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -66,7 +65,7 @@ pub enum Rejection {
     NotFound,
     /// The endpoint does not know the method. The text lists those that it knows.
     #[error("method not allowed")]
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Cow<'static, str>),
     /// The host is not served on this connection (RFC 9110 section 7.4).
     #[error("misdirected")]
     Misdirected,
@@ -245,6 +244,7 @@ pub const LABELS: &[&str] = &[
     "body_nested",
     "body_type",
     "body_missing",
+    "body_unknown",
 ];
 
 /// After which a client may try again when the store or an upstream was not there.
@@ -457,26 +457,13 @@ impl Rejection {
         Answer { status, code, message: Cow::Borrowed(message), label }
     }
 
-    /// The body: `{"error": code, "message": sentence}`, and `login_url` where a login would help.
-    pub fn json(&self, login_url: Option<&str>) -> Bytes {
-        let answer = self.answer();
-        let mut body = serde_json::Map::new();
-        body.insert("error".to_owned(), answer.code.into());
-        body.insert("message".to_owned(), answer.message.into_owned().into());
-        if let Some(url) = login_url.filter(|_| answer.status == StatusCode::UNAUTHORIZED) {
-            body.insert("login_url".to_owned(), url.into());
-        }
-        serde_json::Value::Object(body).to_string().into()
-    }
-
-    /// Adds the fields that the answer needs: type and cache rule, `WWW-Authenticate`, `Allow`,
-    /// `Retry-After` and `RateLimit-*`.
-    pub fn add_fields(&self, headers: &mut HeaderMap) {
-        let json = HeaderValue::from_static("application/json");
-        headers.insert(header::CONTENT_TYPE, json);
+    /// Adds the fields that the answer needs beside those of its body: the cache rule,
+    /// `WWW-Authenticate`, `Allow`, `Retry-After` and `RateLimit-*`. The status is that which the
+    /// client is told.
+    pub fn add_fields(&self, status: StatusCode, headers: &mut HeaderMap) {
         // RFC 9111 section 5.2.2.5: an answer about a credential is nobody else's.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge() {
+        if let Some(challenge) = self.challenge(status) {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Self::MethodNotAllowed(methods) = self
@@ -508,7 +495,7 @@ impl Rejection {
     }
 
     /// RFC 6750 section 3; never Basic, for which browsers would open a dialogue.
-    fn challenge(&self) -> Option<HeaderValue> {
+    fn challenge(&self, status: StatusCode) -> Option<HeaderValue> {
         if let Self::LoginTooOld(age) = self {
             // RFC 9470 section 3: what would suffice.
             let text = format!(
@@ -518,14 +505,18 @@ impl Rejection {
             );
             return HeaderValue::try_from(text).ok();
         }
-        let challenge = match (self.answer().status, self) {
-            (StatusCode::UNAUTHORIZED, Self::MissingToken | Self::RefreshRequired) => {
-                Some("Bearer")
-            }
-            (StatusCode::UNAUTHORIZED, Self::InvalidCredentials | Self::CsrfGuard(_)) => {
-                Some("Bearer")
-            }
-            (StatusCode::UNAUTHORIZED, _) => Some("Bearer error=\"invalid_token\""),
+        let challenge = match (status, self) {
+            (
+                StatusCode::UNAUTHORIZED,
+                Self::Malformed
+                | Self::InvalidSignature
+                | Self::Expired
+                | Self::TokenRevoked
+                | Self::SessionExpired
+                | Self::SessionRevoked,
+            ) => Some("Bearer error=\"invalid_token\""),
+            // Without an error code for whoever has shown nothing (RFC 6750 section 3.1).
+            (StatusCode::UNAUTHORIZED, _) => Some("Bearer"),
             (StatusCode::FORBIDDEN, Self::Forbidden) => Some("Bearer error=\"insufficient_scope\""),
             _ => None,
         };
@@ -559,6 +550,7 @@ fn of_body(error: &BodyError) -> Answer<'_> {
         BodyError::Repeated => ("A field comes twice.".into(), "body_repeated"),
         BodyError::TooManyFields => ("There are too many fields.".into(), "body_fields"),
         BodyError::Nested => ("A field holds an object or a list.".into(), "body_nested"),
+        BodyError::Unknown => ("There is a field that is not known here.".into(), "body_unknown"),
         BodyError::WrongType(name) => {
             (format!("The field `{name}` has the wrong type.").into(), "body_type")
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::refresh::unavailable;
 use super::{RefreshError, Sessions};
 use crate::clock::Timestamp;
+use crate::config::RefreshStyle;
 use crate::id::{SessionId, TokenId, UserId};
 use crate::secret::{self, NoRandomness};
 use crate::store::rows::{RefreshRecord, Session, User};
@@ -127,7 +128,8 @@ impl Sessions {
             auth_time: session.auth_time,
         };
         let access = self.keys.ring().sign_access(&claims, now)?;
-        let refresh = match refresh {
+        let off = self.settings.session.refresh == RefreshStyle::Off;
+        let refresh = match refresh.filter(|_| !off) {
             Some(record) => Some(self.refresh_token(session, record).await?),
             None => None,
         };

@@ -13,6 +13,8 @@
 //!   use it;
 //! * `operator`, `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
 //! * `replicas`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
+//! * `replace`: other systems' clients, by config alone;
+//! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -43,6 +45,7 @@ mod outages;
 mod paths;
 mod processes;
 mod proxying;
+mod replace;
 mod replicas;
 mod secrets;
 mod sessions;

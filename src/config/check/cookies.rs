@@ -4,25 +4,40 @@ use std::net::IpAddr;
 
 use super::Findings;
 use crate::config::file;
-use crate::config::{Cookies, Origin, PathPattern, SameSite, split_host_port};
+use crate::config::shape::Shapes;
+use crate::config::{Cookies, Endpoint, Origin, PathPattern, SameSite, split_host_port};
 
 const HOST: &str = "__Host-";
 const SECURE: &str = "__Secure-";
 
-pub(super) fn cookies(
-    file: &file::Cookies,
+/// Where browsers send the refresh cookie: to the base only, if nothing but our own endpoints asks
+/// for it and they are all there.
+pub(super) fn refresh_path(
     style: file::RefreshStyle,
     base: Option<&PathPattern>,
+    shapes: Option<&Shapes>,
+) -> String {
+    let askers = [Endpoint::Refresh, Endpoint::Logout, Endpoint::Login];
+    let near = shapes.is_none_or(|shapes| askers.iter().all(|one| !shapes.of(*one).moved));
+    match base.filter(|_| near && matches!(style, file::RefreshStyle::Explicit)) {
+        Some(base) => base.to_string(),
+        None => "/".to_owned(),
+    }
+}
+
+pub(super) fn cookies(
+    file: &file::Cookies,
+    refresh_path: String,
     public_url: Option<&Origin>,
     dev: bool,
     found: &mut Findings<'_>,
 ) -> Option<Cookies> {
     let before = found.problems.len();
-    let explicit = matches!(style, file::RefreshStyle::Explicit);
+    let narrow = refresh_path != "/";
     let domain = file.domain.as_deref().and_then(|text| domain(text, public_url, found));
     let shared = file.domain.is_some();
     let access = name("access", file.access.as_deref(), shared, false, found);
-    let refresh = name("refresh", file.refresh.as_deref(), shared, explicit, found);
+    let refresh = name("refresh", file.refresh.as_deref(), shared, narrow, found);
     let device = device(file.device.as_ref(), shared, found);
     let [access, refresh] = if dev { [bare(access), bare(refresh)] } else { [access, refresh] };
     let device = if dev { device.map(bare) } else { device };
@@ -59,7 +74,6 @@ pub(super) fn cookies(
     if found.problems.len() > before {
         return None;
     }
-    let refresh_path = if explicit { base?.to_string() } else { "/".to_owned() };
     let secure = !dev;
     Some(Cookies { access, refresh, device, minted, refresh_path, domain, same_site, secure })
 }

@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::endpoints::is_field_name;
 use super::{DAY, Findings, MINUTE, SECOND, claims, secrets, show};
 use crate::config::file;
 use crate::config::{
-    Algorithm, KeySource, Login, NameCase, Origin, Password, PathPattern, RefreshStyle, Segment,
-    Session, Tokens, split_host_port,
+    Algorithm, KeySource, Login, NameCase, Origin, Password, PathPattern, RefreshStyle, Remember,
+    Segment, Session, Tokens, split_host_port,
 };
 
 /// The longest that browsers keep a cookie (RFC 6265bis section 5.5).
@@ -24,7 +25,11 @@ pub(super) fn session(file: &file::Session, found: &mut Findings<'_>) -> Option<
         Some(grace) => found.period("session.reuse_grace", grace, (Duration::ZERO, 31 * DAY)),
         None => access.map(|access| (access / 2).min(30 * SECOND)),
     };
-    let (access_ttl, refresh_ttl, idle_ttl, reuse_grace) = (access?, refresh?, idle?, grace?);
+    let (access_ttl, mut refresh_ttl, mut idle_ttl, reuse_grace) =
+        (access?, refresh?, idle?, grace?);
+    if matches!(file.refresh, file::RefreshStyle::Off) {
+        (refresh_ttl, idle_ttl) = (access_ttl, access_ttl);
+    }
     let before = found.problems.len();
     if refresh_ttl < access_ttl {
         let text = format!("less than session.access_ttl ({})", show(access_ttl));
@@ -61,6 +66,7 @@ pub(super) fn session(file: &file::Session, found: &mut Findings<'_>) -> Option<
         refresh: match file.refresh {
             file::RefreshStyle::Silent => RefreshStyle::Silent,
             file::RefreshStyle::Explicit => RefreshStyle::Explicit,
+            file::RefreshStyle::Off => RefreshStyle::Off,
         },
         jitter_percent: file.jitter,
     })
@@ -154,8 +160,7 @@ pub(super) fn login(
         ("login.secret_field", &file.secret_field),
     ];
     for (key, field) in fields {
-        let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        if field.is_empty() || field.len() > 64 || !field.bytes().all(fine) {
+        if !is_field_name(field) {
             found.wrong(key, format!("{field:?} is not 1 to 64 letters, digits, _, - or ."));
         }
     }
@@ -195,6 +200,11 @@ pub(super) fn login(
         case: match file.case {
             file::NameCase::Fold => NameCase::Fold,
             file::NameCase::Exact => NameCase::Exact,
+        },
+        remember: match file.remember {
+            file::Remember::Ask => Remember::Ask,
+            file::Remember::Always => Remember::Always,
+            file::Remember::Never => Remember::Never,
         },
         return_hosts,
         site_name: site_name?,

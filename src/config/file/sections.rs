@@ -126,6 +126,9 @@ pub(in crate::config) enum RefreshStyle {
     Silent,
     /// only `POST <base>/refresh`
     Explicit,
+    /// nobody: there are no refresh tokens, and a session is over with its access token, whatever
+    /// `refresh_ttl` and `idle_ttl` say
+    Off,
 }
 
 /// Names and attributes of the gateway's cookies. Always `HttpOnly`, and `Secure` but on
@@ -246,6 +249,8 @@ pub(in crate::config) struct Login {
     pub secret_field: String,
     /// How account names are compared.
     pub case: NameCase,
+    /// Whether the cookies of a login outlive the browser's run.
+    pub remember: Remember,
     /// Hosts (`host` or `host:port`) other than the request's own to which a login may lead back.
     pub return_hosts: Vec<String>,
     /// The name that the login page shows, up to 100 characters. Default: the host of
@@ -267,6 +272,7 @@ impl Default for Login {
             identifier_field: "username".to_owned(),
             secret_field: "password".to_owned(),
             case: NameCase::Fold,
+            remember: Remember::Ask,
             return_hosts: Vec::new(),
             site_name: None,
             signup: false,
@@ -283,6 +289,17 @@ pub(in crate::config) enum NameCase {
     Fold,
     /// they are two
     Exact,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum Remember {
+    /// as the field `remember` of the login says; without it they do not
+    Ask,
+    /// they do, as long as the tokens in them
+    Always,
+    /// they do not
+    Never,
 }
 
 /// What is logged, and where.

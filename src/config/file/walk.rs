@@ -10,6 +10,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::Template;
 use super::blank::{blank, needed_keys};
 use crate::config::Problem;
 
@@ -98,7 +99,6 @@ impl<'a> Walk<'a> {
     }
 
     fn table(&mut self, schema: &Value, table: &mut DeTable<'_>, at: &str) {
-        let known = schema.get("properties").and_then(Value::as_object);
         let mut unknown = Vec::new();
         for (key, mut value) in mem::take(table) {
             let path = join(at, key.get_ref());
@@ -116,8 +116,7 @@ impl<'a> Walk<'a> {
         for key in unknown {
             let path = join(at, key.get_ref());
             self.lines.strike(at, &path);
-            let meant =
-                known.and_then(|known| nearest(key.get_ref(), known.keys().map(String::as_str)));
+            let meant = nearest(key.get_ref(), known_keys(schema).into_iter());
             let hint = match meant {
                 Some(meant) => Some(format!("did you mean {meant:?}?")),
                 None => self.home_of_key(schema, key.get_ref(), at),
@@ -171,6 +170,10 @@ impl<'a> Walk<'a> {
             self.problem(at, text, None);
             return false;
         };
+        if first.get("title").is_some_and(|title| title == Template::TITLE) {
+            self.template(value, at);
+            return true;
+        }
         match value.get_mut() {
             DeValue::String(text) => self.choice(&fitting, text, at),
             DeValue::Integer(number) => {
@@ -198,6 +201,37 @@ impl<'a> Walk<'a> {
                 true
             }
             DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => true,
+        }
+    }
+
+    /// JSON in TOML's clothes: anything that both have, in any order.
+    fn template(&mut self, value: &mut Spanned<DeValue<'_>>, at: &str) {
+        match value.get_mut() {
+            DeValue::Table(table) => {
+                for (key, value) in table.iter_mut() {
+                    self.template(value, &join(at, key.get_ref()));
+                }
+            }
+            DeValue::Array(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.template(item, &format!("{at}[{index}]"));
+                }
+            }
+            DeValue::Datetime(_) => {
+                self.lines.keys.insert(at.to_owned(), self.lines.at(value.span().start));
+                let hint = Some("write it as text, in quotes".to_owned());
+                self.problem(at, "JSON has no dates".to_owned(), hint);
+                *value.get_mut() = DeValue::String(DeString::default());
+            }
+            DeValue::Integer(number) => {
+                let read = i64::from_str_radix(number.as_str(), number.radix());
+                if read.is_err() {
+                    self.lines.keys.insert(at.to_owned(), self.lines.at(value.span().start));
+                    self.problem(at, "out of range".to_owned(), None);
+                    *value.get_mut() = DeValue::Boolean(false);
+                }
+            }
+            DeValue::String(_) | DeValue::Float(_) | DeValue::Boolean(_) => {}
         }
     }
 
@@ -242,7 +276,6 @@ impl<'a> Walk<'a> {
 
     /// Where a key that is like none of its table's belongs.
     fn home_of_key(&mut self, schema: &Value, key: &str, at: &str) -> Option<String> {
-        let known = schema.get("properties")?.as_object()?;
         let root: &'a Value = self.root;
         let sections = root.get("properties")?.as_object()?;
         let home = sections.iter().find(|(_, section)| {
@@ -261,7 +294,7 @@ impl<'a> Walk<'a> {
                 Some(format!("it belongs into [{name}]"))
             }
             None => {
-                let names: Vec<&str> = known.keys().map(String::as_str).collect();
+                let names = known_keys(schema);
                 let place = if at.is_empty() { "the file" } else { at };
                 Some(format!("{place} knows {}", names.join(", ")))
             }
@@ -269,10 +302,22 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The keys that a table may have; of one for any keys none.
+fn known_keys(schema: &Value) -> Vec<&str> {
+    let names = schema.get("propertyNames").and_then(|names| names.get("enum"));
+    let names = names.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let keys = schema.get("properties").and_then(Value::as_object);
+    keys.into_iter().flat_map(|keys| keys.keys().map(String::as_str)).chain(names).collect()
+}
+
 /// What a table's schema says of this key; `None`: it may not be there.
 fn schema_of_key<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
-    let known = schema.get("properties").and_then(|known| known.get(key));
-    known.or_else(|| schema.get("additionalProperties").filter(|any| any.is_object()))
+    if let Some(known) = schema.get("properties").and_then(|known| known.get(key)) {
+        return Some(known);
+    }
+    let any = schema.get("additionalProperties").filter(|any| any.is_object())?;
+    let named = schema.get("propertyNames").is_some();
+    (!named || known_keys(schema).contains(&key)).then_some(any)
 }
 
 /// `did you mean "x"?`, for the nearest of `known` if it is near enough to be meant.

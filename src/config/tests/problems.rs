@@ -74,7 +74,8 @@ fn wrong_types_words_and_ranges_are_told_at_once() {
             "gateway.toml:4: session.access_ttl: expected a duration such as \"5m\", found a whole \
              number",
             "gateway.toml:5: session.rotate: expected true or false, found a string",
-            "gateway.toml:6: session.refresh: \"quiet\" is not one of \"silent\", \"explicit\"",
+            "gateway.toml:6: session.refresh: \"quiet\" is not one of \"silent\", \"explicit\", \
+             \"off\"",
             "gateway.toml:7: session.jitter: out of range; from 0 to 50",
             "gateway.toml:9: limits.header_bytes: expected a size such as \"64KiB\", found a \
              fraction",

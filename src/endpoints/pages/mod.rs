@@ -46,6 +46,8 @@ const MOST_FILES: usize = 64;
 pub struct PageSettings {
     /// Base path of our endpoints, without a trailing slash. Default `/auth`.
     pub base: String,
+    /// Where endpoints are that were moved, by name. Default: each below `base`.
+    pub paths: Vec<(&'static str, String)>,
     /// The site's name, as people know it.
     pub site_name: String,
     /// Field of the forms that names the account. Default `username`. If it speaks of mail, the
@@ -53,6 +55,8 @@ pub struct PageSettings {
     pub identifier_field: String,
     /// Field of the forms that holds the secret. Default `password`.
     pub secret_field: String,
+    /// Whether the login page asks if the browser shall remember the login. Default: yes.
+    pub remember: bool,
     /// Whether the login page leads to the signup page. Default: no.
     pub signup: bool,
     /// Whether the login page leads to the page that resets a password. Default: no.
@@ -97,9 +101,11 @@ impl Default for PageSettings {
     fn default() -> Self {
         Self {
             base: "/auth".to_owned(),
+            paths: Vec::new(),
             site_name: "Sallyport".to_owned(),
             identifier_field: "username".to_owned(),
             secret_field: "password".to_owned(),
+            remember: true,
             signup: false,
             reset: false,
             pin: false,
@@ -107,6 +113,14 @@ impl Default for PageSettings {
             brand: Brand::default(),
             folder: None,
         }
+    }
+}
+
+impl PageSettings {
+    /// Where the endpoint `name` is, or `default` below the base.
+    pub(super) fn path(&self, name: &str, default: &str) -> String {
+        let moved = self.paths.iter().find(|(one, _)| *one == name);
+        moved.map_or_else(|| format!("{}{default}", self.base), |(_, path)| path.clone())
     }
 }
 
@@ -266,7 +280,8 @@ impl Pages {
     }
 
     fn link(&self, asset: &Asset) -> (String, Value) {
-        let url = format!("{}/assets/{}?v={}", self.settings.base, asset.name, asset.version);
+        let folder = self.settings.path("assets", "/assets/");
+        let url = format!("{folder}{}?v={}", asset.name, asset.version);
         (asset.name.clone(), Value::from_safe_string(url))
     }
 
@@ -283,10 +298,22 @@ impl Pages {
         context! {
             // Checked by `check` to need no escaping.
             base => Value::from_safe_string(base.clone()),
+            login_url => self.settings.path("login_page", "/login"),
+            login_action => self.settings.path("login", "/login"),
+            logout_action => self.settings.path("logout", "/logout"),
+            password_url => self.settings.path("password_page", "/password"),
+            password_action => self.settings.path("password", "/password"),
+            reset_url => self.settings.path("reset_page", "/reset"),
+            reset_action => self.settings.path("reset", "/reset"),
+            account_url => self.settings.path("account_page", "/account"),
+            end_session_action => self.settings.path("end_session", "/sessions/end"),
+            end_others_action =>
+                self.settings.path("end_other_sessions", "/sessions/end-others"),
             name => display::short(&self.settings.site_name, display::NAME),
             identifier_field => &self.settings.identifier_field,
             secret_field => &self.settings.secret_field,
             email => self.settings.identifier_field.to_ascii_lowercase().contains("mail"),
+            remember => self.settings.remember,
             signup => self.settings.signup,
             reset => self.settings.reset,
             pin => self.settings.pin,

@@ -20,9 +20,8 @@ const QUERY: &AsciiSet =
 
 /// What a template calls `page`.
 pub(super) fn view(page: &Page<'_>, texts: &Texts, settings: &PageSettings) -> Value {
-    let base = &settings.base;
     match page {
-        Page::Login(login) => login_view(login, texts, base),
+        Page::Login(login) => login_view(login, texts, settings),
         Page::LoggedOut => context! { error => () },
         Page::LogoutConfirm { login, return_to } => context! {
             error => (),
@@ -30,9 +29,9 @@ pub(super) fn view(page: &Page<'_>, texts: &Texts, settings: &PageSettings) -> V
             login => display::short(login, NAME),
             return_to => return_to.and_then(display::target),
         },
-        Page::CookiesRefused { why, return_to } => refusal_view(*why, *return_to, base),
+        Page::CookiesRefused { why, return_to } => refusal_view(*why, *return_to, settings),
         Page::Error(failure) => failure_view(failure, texts),
-        Page::Signup(signup) => signup_view(signup, texts, base),
+        Page::Signup(signup) => signup_view(signup, texts, settings),
         Page::NewPassword(new) => context! {
             error => message(new.error, &[Field::Secret, Field::Current], texts),
             notice => (),
@@ -50,7 +49,7 @@ pub(super) fn view(page: &Page<'_>, texts: &Texts, settings: &PageSettings) -> V
     }
 }
 
-fn refusal_view(why: Refusal<'_>, return_to: Option<&str>, base: &str) -> Value {
+fn refusal_view(why: Refusal<'_>, return_to: Option<&str>, settings: &PageSettings) -> Value {
     let expected = match why {
         Refusal::Cookies => None,
         Refusal::WrongHost { expected } => Some(expected),
@@ -60,11 +59,11 @@ fn refusal_view(why: Refusal<'_>, return_to: Option<&str>, base: &str) -> Value 
         error => (),
         host => host.map(|host| display::short(host, NAME)),
         host_url => expected.and_then(display::target),
-        retry_url => with_target(&format!("{base}/login"), return_to),
+        retry_url => with_target(&settings.path("login_page", "/login"), return_to),
     }
 }
 
-fn login_view(login: &Login<'_>, texts: &Texts, base: &str) -> Value {
+fn login_view(login: &Login<'_>, texts: &Texts, settings: &PageSettings) -> Value {
     context! {
         error => message(login.error, &[Field::Identifier, Field::Secret], texts),
         notice => login.reason.map(|reason| safe(texts, reason.key())),
@@ -72,12 +71,12 @@ fn login_view(login: &Login<'_>, texts: &Texts, base: &str) -> Value {
         return_to => login.return_to.and_then(display::target),
         token => (),
         remember => login.remember,
-        signup_url => with_target(&format!("{base}/signup"), login.return_to),
+        signup_url => with_target(&settings.path("signup_page", "/signup"), login.return_to),
     }
 }
 
-fn signup_view(signup: &Signup<'_>, texts: &Texts, base: &str) -> Value {
-    let (title, lead, path) = match signup.kind {
+fn signup_view(signup: &Signup<'_>, texts: &Texts, settings: &PageSettings) -> Value {
+    let (title, lead, endpoint) = match signup.kind {
         SignupKind::Open => ("signup.title", None, "signup"),
         SignupKind::Setup => ("signup.setup_title", Some("signup.setup_text"), "setup"),
         SignupKind::Invite => ("signup.invite_title", Some("signup.invite_text"), "invite"),
@@ -88,12 +87,12 @@ fn signup_view(signup: &Signup<'_>, texts: &Texts, base: &str) -> Value {
         open => signup.kind == SignupKind::Open,
         title => safe(texts, title),
         lead => lead.map(|key| safe(texts, key)),
-        action => format!("{base}/{path}"),
+        action => settings.path(endpoint, &format!("/{endpoint}")),
         identifier => display::typed(signup.identifier),
         token => signup.token.and_then(display::carried),
         min_length => signup.min_length,
         return_to => signup.return_to.and_then(display::target),
-        login_url => with_target(&format!("{base}/login"), signup.return_to),
+        login_url => with_target(&settings.path("login_page", "/login"), signup.return_to),
     }
 }
 

@@ -1,0 +1,7 @@
+//! Other systems' clients, word for word: the shipped configurations that replace a login, with curl
+//! itself, and one that nobody has shipped.
+
+mod pin;
+mod shipped;
+
+use shipped::Shipped;
