@@ -202,22 +202,16 @@ impl Sessions {
 
     async fn assemble(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { store, clock, room, settings } = parts;
-        let password = settings.password.clone();
-        let fitness = room.spawn_blocking({
-            let password = password.clone();
-            move || Fitness::new(&password)
+        let secrets = room.spawn_blocking({
+            let password = settings.password.clone();
+            move || Ok::<_, StartError>((Hashers::start(&password)?, Fitness::new(&password)?))
         });
-        let hashers = room.spawn_blocking(move || Hashers::start(&password));
         let now = clock.now();
         let keys = Keys::load(
             &settings.keys,
             settings.tokens.clone(),
             settings.rotate_keys_every,
-            settings
-                .session
-                .refresh_ttl
-                .max(settings.attempts.device_ttl)
-                .max(settings.minted.max_ttl),
+            keys_used_for(&settings),
             &store,
             now,
         );
@@ -235,9 +229,9 @@ impl Sessions {
         let limits = Arc::new(Limits::new(&settings.attempts, &clock));
         let stats = Arc::<Stats>::default();
         let (sights, seen) = mpsc::channel(background::SIGHTS_MAX);
-        let hashers = Arc::new(hashers.await.map_err(|_| StartError::Stopped)??);
+        let (hashers, fitness) = secrets.await.map_err(|_| StartError::Stopped)??;
+        let hashers = Arc::new(hashers);
         background::learn_kinds(&*store, &hashers).await?;
-        let fitness = fitness.await.map_err(|_| StartError::Stopped)??;
 
         let follow = background::follow(
             store.clone(),
@@ -515,6 +509,12 @@ impl Sessions {
             Err(error) => Err(StoreError::Unavailable(Box::new(error))),
         }
     }
+}
+
+/// How long what is made with a key may be of use.
+fn keys_used_for(settings: &Settings) -> Duration {
+    let Settings { session, attempts, minted, .. } = settings;
+    session.refresh_ttl.max(attempts.device_ttl).max(minted.max_ttl)
 }
 
 /// Until when what is revoked at `now` must be remembered: the last access token that was given out
