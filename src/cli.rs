@@ -160,7 +160,11 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Blocklist(_) => 78,
-            Self::Start(gateway::StartError::Tls(_) | gateway::StartError::Log(_)) => 78,
+            Self::Start(
+                gateway::StartError::Tls(_)
+                | gateway::StartError::Log(_)
+                | gateway::StartError::Pages(_),
+            ) => 78,
             Self::Start(_) | Self::Setup(_) | Self::NotNoted(_) => 69,
             Self::Store(StoreError::Unavailable(_)) => 69,
             Self::Store(_) | Self::NotFound(_) => 1,

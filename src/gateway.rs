@@ -16,7 +16,7 @@ use self::core::{Core, Outline};
 use crate::clock::Clock;
 use crate::config::{Config, Endpoint, Remember, SecretKind, Server, Servers, Tls};
 use crate::endpoints::Endpoints;
-use crate::endpoints::pages::{PageError, PageSettings, Pages};
+use crate::endpoints::pages::{Brand, PageError, PageSettings, Pages};
 use crate::id::TokenId;
 use crate::journey::route::RouteTable;
 use crate::journey::{self, Shared};
@@ -308,8 +308,12 @@ fn registry(config: &Config) -> Arc<Registry> {
     Registry::new(names, config.listen.cores.get())
 }
 
-fn pages(config: &Config) -> Result<Pages, PageError> {
-    Pages::new(PageSettings {
+/// The gateway's own pages, with what the operator lays over them.
+///
+/// # Errors
+/// A file of the operator's is missing, too large or wrong, told with its line.
+pub fn pages(config: &Config) -> Result<Pages, StartError> {
+    let pages = Pages::new(PageSettings {
         base: config.login.base.clone(),
         site_name: config.login.site_name.clone(),
         paths: Endpoint::ALL
@@ -327,8 +331,14 @@ fn pages(config: &Config) -> Result<Pages, PageError> {
             .iter()
             .map(|host| format!("https://{host}"))
             .collect(),
+        brand: Brand::try_from(&config.pages)?,
+        folder: config.pages.folder.clone(),
         ..PageSettings::default()
-    })
+    })?;
+    if let Some(fitted) = pages.fitted_accent() {
+        tracing::info!("{fitted}");
+    }
+    Ok(pages)
 }
 
 /// Bound addresses.

@@ -8,12 +8,12 @@ use super::{Failure, output};
 use crate::clock::Clock;
 use crate::config::{Config, Endpoint};
 use crate::endpoints::link_url;
-use crate::gateway::{Addresses, Gateway};
+use crate::gateway::{self, Addresses, Gateway};
 use crate::observe;
 use crate::session::Fitness;
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
-    observe::start_logging(&config.log).map_err(crate::gateway::StartError::from)?;
+    observe::start_logging(&config.log).map_err(gateway::StartError::from)?;
     for warning in &config.warnings {
         tracing::warn!(key = %warning.key, "{warning}");
     }
@@ -106,8 +106,12 @@ fn greet(addresses: &Addresses, site: &str, login: Option<&str>, setup: Option<&
 pub(super) fn check(path: &Path) -> Result<(), Failure> {
     let config = Config::load(path)?;
     Fitness::new(&config.password)?;
+    let pages = gateway::pages(&config)?;
     for warning in &config.warnings {
         output::note(format_args!("warning: {}", warning.in_file(path)));
+    }
+    if let Some(fitted) = pages.fitted_accent() {
+        output::note(format_args!("warning: {}: {fitted}", path.display()));
     }
     let count = |count: usize, what: &str| match count {
         1 => format!("1 {what}"),

@@ -11,6 +11,7 @@ mod endpoints;
 mod headers;
 mod listen;
 mod manners;
+mod pages;
 mod routes;
 mod secrets;
 mod store;
@@ -81,6 +82,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     let login = credentials::login(&file.login, base.as_ref(), public_url, found);
     let cores = listen.as_ref().map(|listen| listen.cores);
     let password = credentials::password(&file.password, &file.login.secret, cores, found);
+    let pages = pages::pages(&file.pages, found);
     let csrf = access::csrf(&file.csrf, found);
     let attempts = attempts::attempts(&file.attempts, found);
     if let (Some(password), Some(attempts)) = (&password, &attempts) {
@@ -114,6 +116,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
         login: login?,
         shapes: shapes?,
         password: password?,
+        pages: pages?,
         csrf: csrf?,
         attempts: attempts?,
         limits: limits?,

@@ -10,6 +10,7 @@ mod claims;
 mod endpoints;
 mod guards;
 mod manners;
+mod pages;
 mod routes;
 mod secrets;
 mod sections;
@@ -34,6 +35,7 @@ pub(super) use claims::*;
 pub(super) use endpoints::*;
 pub(super) use guards::*;
 pub(super) use manners::*;
+pub(super) use pages::*;
 pub(super) use routes::*;
 pub(super) use sections::*;
 pub(super) use store::*;
@@ -60,6 +62,7 @@ pub(super) struct File {
     pub endpoints: Endpoints,
     pub errors: Errors,
     pub password: Password,
+    pub pages: Pages,
     pub csrf: Csrf,
     pub attempts: Attempts,
     pub limits: Limits,

@@ -10,6 +10,7 @@ mod file;
 mod filter;
 mod manners;
 mod origin;
+mod pages;
 mod pattern;
 mod reference;
 mod routes;
@@ -36,6 +37,7 @@ pub use error::{ConfigError, Problem};
 pub use filter::{BadFilter, log_filter};
 pub use manners::{Changes, Cors, CorsOrigins, Manners, Mapping};
 pub use origin::{Origin, split_host_port};
+pub use pages::Pages;
 pub use pattern::{BadPattern, HostPattern, PathPattern, Segment};
 pub use reference::{reference, schema_json};
 pub use routes::{
@@ -69,6 +71,8 @@ pub struct Config {
     pub shapes: Shapes,
     /// How passwords are hashed and what is accepted as one.
     pub password: Password,
+    /// How our own pages look.
+    pub pages: Pages,
     /// What proves that a cookie-borne request was meant.
     pub csrf: Csrf,
     /// How often strangers may guess.

@@ -3,6 +3,7 @@
 pub(super) mod arbitrary;
 mod claims;
 mod manners;
+mod pages;
 mod problems;
 mod secrets;
 mod together;

@@ -81,7 +81,7 @@ impl Endpoints {
         let own = identity.session == Some(id);
         let answer = match (asked.page, ended) {
             // Nobody minds that it had ended before.
-            (true, _) if own => Answered::see_other(&self.signed_out_url())?,
+            (true, _) if own => Answered::see_other(&self.signed_out_url(None))?,
             (true, _) => self.done(SESSION_ENDED)?,
             (false, true) => Answered::json(json!({ "ended": 1 })),
             (false, false) => return Err(Rejection::NotFound.into()),

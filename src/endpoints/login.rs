@@ -21,6 +21,20 @@ use crate::session::{Allowance, Attempt, Begun, DeviceCookie, LoginError, LoginS
 const SIGNED_IN: &str = "signed_in";
 /// Says that a route asks for a fresh login, so that the page asks though somebody is signed in.
 pub const AGAIN: &str = "again";
+/// Says why somebody who had a session is led here. It opens nothing: a link may say so too.
+pub const WHY: &str = "why";
+const ENDED: &str = "ended";
+const REVOKED: &str = "revoked";
+
+/// The value of [`WHY`] for this refusal, if there was a session.
+pub fn why(refused: &Rejection) -> Option<&'static str> {
+    match refused {
+        Rejection::SessionExpired | Rejection::Expired => Some(ENDED),
+        Rejection::SessionRevoked | Rejection::TokenRevoked => Some(REVOKED),
+        _ => None,
+    }
+}
+
 /// Says that a logout led here.
 const SIGNED_OUT: &str = "signed_out";
 
@@ -44,7 +58,7 @@ impl Endpoints {
             return Ok(self.page(StatusCode::OK, &page, asked));
         }
         if query(asked.head, SIGNED_OUT).is_some() {
-            return Ok(self.page(StatusCode::OK, &Page::LoggedOut, asked));
+            return Ok(self.page(StatusCode::OK, &Page::LoggedOut { return_to: place }, asked));
         }
         let reason = match &asked.nobody {
             _ if query(asked.head, PASSWORD_CHANGED).is_some() => Some(Reason::PasswordChanged),
@@ -53,6 +67,12 @@ impl Endpoints {
             Some(Rejection::SessionRevoked | Rejection::TokenRevoked) => {
                 Some(Reason::SessionRevoked)
             }
+            // The answer that led here has taken the cookies with it.
+            Some(_) => match query(asked.head, WHY).as_deref() {
+                Some(ENDED) => Some(Reason::SessionEnded),
+                Some(REVOKED) => Some(Reason::SessionRevoked),
+                _ => None,
+            },
             // Signed in, and sent here by a route that asks for a fresh login.
             None if again => Some(Reason::RecentLoginNeeded),
             _ => None,
@@ -270,11 +290,13 @@ impl From<LoginError> for Refused {
 }
 
 impl Endpoints {
-    /// Where a logout leads.
-    pub(super) fn signed_out_url(&self) -> String {
-        match self.path(Endpoint::LoginPage) {
-            Some(login) => format!("{login}?{SIGNED_OUT}=1"),
-            None => "/".to_owned(),
+    /// Where a logout leads; from there a login leads on to `return_to`.
+    pub(super) fn signed_out_url(&self, return_to: Option<&ReturnTo>) -> String {
+        let Some(login) = self.path(Endpoint::LoginPage) else { return "/".to_owned() };
+        let url = format!("{login}?{SIGNED_OUT}=1");
+        match return_to {
+            Some(place) => super::with_place(&url, place.as_str()),
+            None => url,
         }
     }
 }

@@ -16,12 +16,12 @@ use crate::store::rows::EndReason;
 impl Endpoints {
     /// Asks whether it is meant: a GET changes nothing.
     pub(super) fn logout_page(&self, asked: &Asked<'_>) -> Answered {
-        let Some(identity) = asked.caller.identity() else {
-            return self.page(StatusCode::OK, &Page::LoggedOut, asked);
-        };
         let return_to = query(asked.head, "return_to");
         let return_to = self.return_to(return_to.as_deref(), asked);
         let return_to = return_to.as_ref().map(ReturnTo::as_str);
+        let Some(identity) = asked.caller.identity() else {
+            return self.page(StatusCode::OK, &Page::LoggedOut { return_to }, asked);
+        };
         let page = Page::LogoutConfirm { login: &identity.login, return_to };
         self.page(StatusCode::OK, &page, asked)
     }
@@ -58,7 +58,10 @@ impl Endpoints {
             ended.map_err(|error| Rejection::StoreUnavailable(error.into()))?;
         }
         let answer = match asked.page {
-            true => Answered::see_other(&self.signed_out_url())?,
+            true => {
+                let return_to = self.return_to(asked.fields.text("return_to")?, asked);
+                Answered::see_other(&self.signed_out_url(return_to.as_ref()))?
+            }
             false => Answered::json(json!({ "message": "Logout successful" })),
         };
         Ok(answer.with_cookies(self.cleared_cookies()))

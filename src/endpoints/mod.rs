@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LOCATION,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
+    IF_NONE_MATCH, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -37,7 +37,7 @@ use crate::message::return_to::{self, ReturnTo};
 use crate::session::{Allowance, Pair, Sessions};
 use crate::store::links::LinkKind;
 use crate::token::AccessClaims;
-pub use login::AGAIN;
+pub use login::{AGAIN, WHY, why};
 use pages::{Page, Pages};
 use places::Places;
 pub use shape::{Circumstances, Told};
@@ -279,19 +279,24 @@ impl Endpoints {
         cookies::clear_variants(&self.config.cookies, &self.config.login.base)
     }
 
-    /// A page that says why a request was refused.
+    /// A page that says why a request was refused; `place` is where the person was, if another
+    /// account could be asked for it.
     pub fn error_page(
         &self,
         rejection: &Rejection,
         status: StatusCode,
         request_id: &str,
-        caller: &Caller,
+        (caller, place): (&Caller, Option<&str>),
         languages: Option<&HeaderValue>,
     ) -> String {
         let answer = rejection.answer();
         let login = caller.identity().map(|identity| identity.login.as_str());
-        let login_url = self.path(Endpoint::LoginPage);
-        let switch_url = self.path(Endpoint::LogoutPage);
+        let way = |endpoint| {
+            let path = self.path(endpoint)?;
+            Some(place.map_or_else(|| path.to_owned(), |place| with_place(path, place)))
+        };
+        let login_url = way(Endpoint::LoginPage);
+        let switch_url = way(Endpoint::LogoutPage);
         let failure = pages::Failure {
             status,
             code: answer.code,
@@ -299,8 +304,8 @@ impl Endpoints {
             request_id: Some(request_id),
             retry_after: rejection.retry_after(),
             login,
-            login_url: login_url.filter(|_| login.is_none()),
-            switch_url: switch_url.filter(|_| login.is_some()),
+            login_url: login_url.as_deref().filter(|_| login.is_none()),
+            switch_url: switch_url.as_deref().filter(|_| login.is_some()),
         };
         self.render(&Page::Error(failure), languages).html
     }
@@ -349,6 +354,10 @@ impl Endpoints {
         let kept = HeaderValue::from_static(asset.cache_control(version.as_deref()));
         headers.insert(CACHE_CONTROL, kept);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // A logo in SVG is a document of its own when it is opened by its address: whatever it
+        // holds then runs nothing and asks for nothing here.
+        let inert = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(inert));
         let body = asset.body.clone();
         Ok(Answered { headers, body, ..Answered::default() })
     }
@@ -405,6 +414,13 @@ impl Answered {
         self.tokens = Some(Box::new(pair.clone()));
         self
     }
+}
+
+/// `url` with the place that it leads on to.
+fn with_place(url: &str, place: &str) -> String {
+    let lead = if url.contains('?') { '&' } else { '?' };
+    let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
+    format!("{url}{lead}return_to={place}")
 }
 
 /// Sets the `RateLimit-*` fields of a limit (draft-ietf-httpapi-ratelimit-headers), in the place of

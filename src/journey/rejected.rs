@@ -11,7 +11,7 @@ use super::Journey;
 use super::admit::Visit;
 use super::authorize::Asking;
 use super::body::Content;
-use crate::endpoints::{AGAIN, Circumstances, Endpoint};
+use crate::endpoints::{self, AGAIN, Circumstances, Endpoint, WHY};
 use crate::message::reject::Rejection;
 
 /// Says that an answer is the gateway's and not the application's.
@@ -65,8 +65,13 @@ impl Journey {
             url.push_str(&format!("{lead}{AGAIN}=1"));
             lead = '&';
         }
+        let navigation = visit.manner.asking.navigation;
+        if let Some(ended) = endpoints::why(why).filter(|_| navigation) {
+            url.push_str(&format!("{lead}{WHY}={ended}"));
+            lead = '&';
+        }
         // Where a person was; a script's or a handshake's address is nothing to come back to.
-        if let Some(from) = visit.path.as_ref().filter(|_| visit.manner.asking.navigation) {
+        if let Some(from) = visit.path.as_ref().filter(|_| navigation) {
             let from: String = form_urlencoded::byte_serialize(from.as_str().as_bytes()).collect();
             url.push_str(&format!("{lead}return_to={from}"));
         }
@@ -103,7 +108,16 @@ impl Journey {
         let text = if visit.manner.asking.page && told.page {
             endpoints.page_headers(response.headers_mut());
             let languages = visit.manner.languages.as_ref();
-            endpoints.error_page(rejection, told.status, &id, &visit.caller, languages).into()
+            let place = visit.path.as_ref().filter(|_| visit.method == Method::GET);
+            let place = place.filter(|_| visit.manner.asking.navigation).map(|path| path.as_str());
+            let page = endpoints.error_page(
+                rejection,
+                told.status,
+                &id,
+                (&visit.caller, place),
+                languages,
+            );
+            page.into()
         } else {
             response.headers_mut().insert(CONTENT_TYPE, told.content_type);
             told.body

@@ -15,6 +15,7 @@ pub(in crate::config) fn configs() -> impl Strategy<Value = String> {
         "[token]",
         "[login]",
         "[password]",
+        "[pages]",
         "[csrf]",
         "[log]",
         "[attempts]",

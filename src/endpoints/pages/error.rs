@@ -53,7 +53,7 @@ pub enum PageError {
         detail: String,
     },
     /// The accent colour.
-    #[error("`{0}` is not a colour: expected `#rgb` or `#rrggbb`")]
+    #[error("accent: `{0}` is not a colour: expected `#rgb` or `#rrggbb`")]
     Colour(String),
     /// The logo's kind cannot be told.
     #[error("{}: a logo is a .svg, .png, .webp or .jpg file", path.display())]

@@ -268,6 +268,17 @@ impl Pages {
         policy.and_then(|(_, value)| value.to_str().ok()).unwrap_or("default-src 'none'")
     }
 
+    /// How the operator's accent is shown where it could not be seen itself; `None` if it always is.
+    /// A sentence for the operator.
+    pub fn fitted_accent(&self) -> Option<String> {
+        let accent = self.settings.brand.accent?;
+        let [light, dark] = accent.fitted()?;
+        Some(format!(
+            "pages.accent: {accent} has too little contrast (WCAG 2.2 AA); buttons are {light} on \
+             the light ground and {dark} on the dark one"
+        ))
+    }
+
     /// Shows every sample, and blames the operator's file if one fails.
     fn rehearse(&self, own: &[own::Source]) -> Result<(), PageError> {
         for spoken in &self.languages {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::assets::{self, Asset};
 use super::language::{BUILT_IN, Texts};
 use super::{Brand, Colour, Logo, MOST_FILES, PageError};
+use crate::config;
 
 /// A file of the operator's.
 #[derive(Debug)]
@@ -16,6 +17,21 @@ pub(super) struct Source {
     pub(super) file: String,
     /// Its text.
     pub(super) source: String,
+}
+
+/// What `[pages]` says of the looks; the files are read by [`super::Pages::new`].
+impl TryFrom<&config::Pages> for Brand {
+    type Error = PageError;
+
+    fn try_from(pages: &config::Pages) -> Result<Self, PageError> {
+        Ok(Self {
+            accent: pages.accent.as_deref().map(str::parse).transpose()?,
+            logo: pages.logo.clone().map(Logo::File),
+            imprint: pages.imprint.clone(),
+            privacy: pages.privacy.clone(),
+            style: pages.style.clone(),
+        })
+    }
 }
 
 /// Our assets and the operator's.

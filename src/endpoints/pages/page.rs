@@ -13,7 +13,10 @@ pub enum Page<'a> {
     /// Name and password.
     Login(Login<'a>),
     /// The session is over, as asked.
-    LoggedOut,
+    LoggedOut {
+        /// Where the next login leads.
+        return_to: Option<&'a str>,
+    },
     /// Asks before ending the session: a `GET` changes nothing.
     LogoutConfirm {
         /// Who is logged in.
@@ -52,7 +55,7 @@ impl Page<'_> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Login(_) => "login",
-            Self::LoggedOut => "logged_out",
+            Self::LoggedOut { .. } => "logged_out",
             Self::LogoutConfirm { .. } => "logout",
             Self::CookiesRefused { .. } => "cookies",
             Self::Error(_) => "error",

@@ -92,7 +92,8 @@ const SESSIONS: &[SessionLine<'_>] = &[
 /// Every kind of page in every variant.
 pub fn samples() -> Vec<Page<'static>> {
     let mut pages = vec![
-        Page::LoggedOut,
+        Page::LoggedOut { return_to: None },
+        Page::LoggedOut { return_to: Some("/notes?page=2") },
         Page::LogoutConfirm { login: "ada", return_to: Some("/notes") },
         Page::LogoutConfirm { login: "ada", return_to: None },
         Page::CookiesRefused { why: Refusal::Cookies, return_to: Some("/notes?page=2#line-7") },

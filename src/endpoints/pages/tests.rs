@@ -162,7 +162,7 @@ fn a_page_and_all_that_it_loads_stay_below_twenty_kib() {
 #[test]
 fn the_script_and_every_link_to_an_asset_lead_to_one() {
     let pages = pages();
-    let html = english(pages, &Page::LoggedOut);
+    let html = english(pages, &Page::LoggedOut { return_to: None });
     for name in ["style.css", "page.js", "icon.svg"] {
         let asset = pages.asset(name).unwrap();
         assert!(html.contains(&format!("/auth/assets/{name}?v={}\"", asset.version)), "{html}");
@@ -281,7 +281,7 @@ fn the_operators_templates_and_texts_lie_over_ours() {
     ]);
     let pages = Pages::new(PageSettings { site_name: "<b>".to_owned(), ..settings }).unwrap();
     let spoken = |tag| pages.language(Some(tag));
-    let html = pages.render(&Page::LoggedOut, spoken("en")).html;
+    let html = pages.render(&Page::LoggedOut { return_to: None }, spoken("en")).html;
     assert!(html.contains("<h1>Bye &lt;b&gt;</h1>"), "{html}");
     let form = Page::Login(Login::default());
     assert!(pages.render(&form, spoken("en")).html.contains(">Come in</button>"));
@@ -346,7 +346,7 @@ fn a_brand_shows_its_logo_links_and_style() {
         ..settings
     };
     let pages = Pages::new(settings).unwrap();
-    let html = english(&pages, &Page::LoggedOut);
+    let html = english(&pages, &Page::LoggedOut { return_to: None });
     tags(&html);
     assert!(html.contains("<img src=\"/auth/assets/logo.svg?v="), "{html}");
     assert!(html.contains("alt=\"Sallyport\""));

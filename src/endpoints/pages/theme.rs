@@ -67,6 +67,13 @@ impl Colour {
             .unwrap_or(to)
     }
 
+    /// What stands in for this accent where it could not be seen or read itself, in the light and
+    /// in the dark scheme; `None` if it is never changed.
+    pub(super) fn fitted(self) -> Option<[Self; 2]> {
+        let fitted = [&LIGHT, &DARK].map(|scheme| self.until(scheme.pole, EDGE, &[scheme.surface]));
+        (fitted != [self; 2]).then_some(fitted)
+    }
+
     /// What is read best on this colour; one of the two always reaches 4.5, but only black itself.
     fn text_on(self) -> Self {
         if self.contrast(Self::WHITE) >= TEXT { Self::WHITE } else { Self::BLACK }

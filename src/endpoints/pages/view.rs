@@ -22,7 +22,10 @@ const QUERY: &AsciiSet =
 pub(super) fn view(page: &Page<'_>, texts: &Texts, settings: &PageSettings) -> Value {
     match page {
         Page::Login(login) => login_view(login, texts, settings),
-        Page::LoggedOut => context! { error => () },
+        Page::LoggedOut { return_to } => context! {
+            error => (),
+            login_url => with_target(&settings.path("login_page", "/login"), *return_to),
+        },
         Page::LogoutConfirm { login, return_to } => context! {
             error => (),
             token => (),

@@ -7,6 +7,10 @@
   // now, since a link within this page changes it.
   const fragment = location.hash.length < 2048 ? location.hash : '';
 
+  all('a[href*="return_to="]', (link) => {
+    if (!link.href.includes('%23')) link.href += encodeURIComponent(fragment);
+  });
+
   // Show and hide a password. It is hidden again before the form is sent, so that the browser
   // never takes it for plain text worth remembering.
   all('[data-reveal]', (button) => {
