@@ -12,6 +12,7 @@
 //! * `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people run and
 //!   use it;
 //! * `operator`, `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
+//! * `life`, `gallery`: the pages in a real browser: a whole life, and every look;
 //! * `replicas`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
 //! * `replace`: other systems' clients, by config alone;
 //! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
@@ -34,8 +35,10 @@ mod doors;
 mod endings;
 mod examples;
 mod forwarding;
+mod gallery;
 mod harness;
 mod imports;
+mod life;
 mod limits;
 mod machines;
 mod manners;

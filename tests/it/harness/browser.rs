@@ -31,6 +31,15 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts the driver and a browser.
     pub(crate) fn start() -> Self {
+        Self::start_with(&json!({}))
+    }
+
+    /// One that keeps no cookies at all.
+    pub(crate) fn start_without_cookies() -> Self {
+        Self::start_with(&json!({ "profile.default_content_setting_values.cookies": 2 }))
+    }
+
+    fn start_with(preferences: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = path("SALLYPORT_CHROMEDRIVER").unwrap_or_else(|| "chromedriver".to_owned());
         let mut driver = Command::new(program)
@@ -48,7 +57,7 @@ impl Browser {
         let port = line.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
         // From here on the driver ends with the browser.
         let mut browser = Self { driver, port, session: String::new(), _folder: folder };
-        let made = browser.ask("POST", "/session", &capabilities());
+        let made = browser.ask("POST", "/session", &capabilities(preferences));
         browser.session = made["sessionId"].as_str().unwrap().to_owned();
         browser
     }
@@ -61,6 +70,51 @@ impl Browser {
     /// The address that the browser shows.
     pub(crate) fn url(&self) -> String {
         text(&self.command("GET", "/url", &Value::Null))
+    }
+
+    /// Goes back in the history.
+    pub(crate) fn back(&self) {
+        self.command("POST", "/back", &json!({}));
+    }
+
+    /// Opens a tab beside this one, goes there, and tells its name.
+    pub(crate) fn open_tab(&self) -> String {
+        let made = self.command("POST", "/window/new", &json!({ "type": "tab" }));
+        let name = text(&made["handle"]);
+        self.switch_to(&name);
+        name
+    }
+
+    /// The tab that is steered.
+    pub(crate) fn tab(&self) -> String {
+        text(&self.command("GET", "/window", &Value::Null))
+    }
+
+    /// Goes to a tab.
+    pub(crate) fn switch_to(&self, tab: &str) {
+        self.command("POST", "/window", &json!({ "handle": tab }));
+    }
+
+    /// A command of Chromium's own protocol, for what WebDriver has no word for.
+    pub(crate) fn devtools(&self, command: &str, parameters: &Value) {
+        let body = json!({ "cmd": command, "params": parameters });
+        self.command("POST", "/goog/cdp/execute", &body);
+    }
+
+    /// Takes scripts away from the pages of this tab, or gives them back.
+    pub(crate) fn allow_scripts(&self, allowed: bool) {
+        self.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": !allowed }));
+    }
+
+    /// Shows pages as on a screen of this size, in pixels of CSS, by light or in the dark.
+    pub(crate) fn look(&self, width: u32, height: u32, dark: bool) {
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
+        });
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
+        let scheme = if dark { "dark" } else { "light" };
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", &media);
     }
 
     /// The page's title.
@@ -184,7 +238,7 @@ impl Element<'_> {
     }
 }
 
-fn capabilities() -> Value {
+fn capabilities(preferences: &Value) -> Value {
     let mut options = json!({ "args": [
         "--headless=new",
         // Tests run as root in containers, where the sandbox does not; they visit their own pages.
@@ -197,7 +251,7 @@ fn capabilities() -> Value {
         "--disable-sync",
         "--window-size=1280,900",
         "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
-    ]});
+    ], "prefs": preferences });
     if let Some(binary) = path("SALLYPORT_CHROMIUM") {
         options["binary"] = Value::String(binary);
     }
