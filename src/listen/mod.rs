@@ -10,6 +10,8 @@ mod tls;
 
 pub use accept::{Acceptor, Door, Socket, listen as bind};
 pub use connection::{Connections, Kind, serve};
+#[cfg(fuzzing)]
+pub use proxy_protocol::read_proxy_header;
 pub use rustls::ServerConfig as TlsConfig;
 pub use tls::TlsError;
 pub use tls::server_config as tls_config;

@@ -12,6 +12,8 @@ use http::{Request, Response};
 
 pub use body::{BodyFault, RequestBody, ResponseBody};
 pub use http1::Fault;
+#[cfg(fuzzing)]
+pub use http1::read_answer;
 pub use pool::{Load, Place, Pool};
 pub use upgrade::{Tunnel, tunnel};
 

@@ -5,6 +5,8 @@
 //! two ways ends the exchange, and the connection with it.
 
 mod chunked;
+#[cfg(fuzzing)]
+mod fuzz;
 mod head;
 mod upload;
 
@@ -22,6 +24,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::body::{BodyError, RequestBody};
 use chunked::{Chunked, Piece};
+#[cfg(fuzzing)]
+pub use fuzz::read_answer;
 use upload::Upload;
 
 /// A response head may be this large; beyond it the upstream is broken.
