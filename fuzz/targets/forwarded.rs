@@ -22,8 +22,7 @@ fuzz_target!(|data: &[u8]| {
             headers.append(name, value);
         }
     }
-    let proxies: [IpNet; 2] =
-        ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect("it is one"));
+    let proxies: [IpNet; 2] = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect("it is one"));
     let stranger: IpAddr = "192.0.2.1".parse().expect("it is one");
     assert_eq!(client_address(stranger, &headers, &proxies), stranger);
     let proxy: IpAddr = "10.0.0.1".parse().expect("it is one");

@@ -1,11 +1,12 @@
 //! Tokens: nothing but what we signed is taken, whatever is done to it.
 #![no_main]
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use sallyport::clock::Timestamp;
-use sallyport::config::Algorithm;
+use sallyport::config::Config;
 use sallyport::id::{SessionId, TokenId};
 use sallyport::secret::Secret;
 use sallyport::token::{AccessClaims, Keyring, MasterKey, RefreshClaims, Rules};
@@ -22,12 +23,10 @@ fn ours() -> &'static Ours {
     OURS.get_or_init(|| {
         let master = MasterKey::fixed(Secret::new(vec![7; 32]));
         let key = master.id.clone();
-        let rules = Rules {
-            issuer: "https://app.example.test".to_owned(),
-            audience: "https://app.example.test".to_owned(),
-            algorithm: Algorithm::Hs256,
-            assertions: Vec::new(),
-        };
+        let config = "[listen]\nhttps = \"127.0.0.1:0\"\npublic_url = \"https://localhost:8443\"\n\
+             [[upstream]]\nname = \"app\"\nservers = [\"demo\"]\n[[route]]\npath = \"/**\"\n";
+        let config = Config::parse(config, Path::new("gateway.toml")).expect("it is one");
+        let rules = Rules::of(&config);
         let ring = Keyring::new(vec![master], rules).expect("one good key");
         let (session, token) = (SessionId::from_bytes([1; 16]), TokenId::from_bytes([2; 16]));
         let access = AccessClaims {

@@ -2,6 +2,7 @@
 
 pub(super) mod arbitrary;
 mod claims;
+mod extremes;
 mod manners;
 mod pages;
 mod problems;

@@ -106,3 +106,12 @@ fn a_login_takes_the_place_of_the_session_that_the_browser_was_in() {
     assert_eq!(gate.session(old).ended.unwrap().reason, EndReason::Replaced);
     assert_eq!(before.get("/a").verdict(), (401, "token_revoked".to_owned()));
 }
+
+#[test]
+fn a_link_to_the_logout_only_asks() {
+    let upstream = application();
+    let gate = gate(&upstream, "");
+    let mut client = gate.signed_in("ada");
+    assert_eq!(client.open("/auth/logout").status, 200);
+    assert_eq!(client.get("/a").status, 200, "nothing has ended");
+}

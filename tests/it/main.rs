@@ -8,7 +8,7 @@
 //! * `machines`: apps, and the tokens that they mint;
 //! * `doors`: the listeners beside the gate;
 //! * `proxying`, `forwarding`, `manners`, `websocket`, `smuggling`: between the client and the application;
-//! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
+//! * `bad_input`, `csrf`, `limits`, `floods`, `navigation`: what strangers send, and where people are led;
 //! * `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people run and
 //!   use it;
 //! * `operator`, `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
@@ -34,6 +34,7 @@ mod documents;
 mod doors;
 mod endings;
 mod examples;
+mod floods;
 mod forwarding;
 mod gallery;
 mod harness;

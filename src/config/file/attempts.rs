@@ -24,6 +24,7 @@ pub(in crate::config) struct Attempts {
     pub per_device: Quota,
     /// How long after its last login a browser is known, `"1h"` to `"400d"`. Signing keys are kept
     /// at least as long.
+    #[schemars(extend("x-minimum" = "1h", "x-maximum" = "400d"))]
     pub device_ttl: Period,
     /// What is counted.
     pub count: Count,

@@ -11,6 +11,7 @@ use super::Period;
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Audit {
     /// How long an event is kept, `"1d"` to `"3650d"`.
+    #[schemars(extend("x-minimum" = "1d", "x-maximum" = "3650d"))]
     pub keep: Period,
     /// Events kept at most, 1000 to 100000000, about 200 bytes each. Beyond it the oldest go, those
     /// first that strangers can cause at will.

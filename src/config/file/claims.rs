@@ -125,6 +125,7 @@ pub(in crate::config) struct Minted {
     /// How they are signed. Default: `token.algorithm`.
     pub algorithm: Option<Algorithm>,
     /// Their life unless the app asks for another, `"1s"` to `"31d"`.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "31d"))]
     pub ttl: Period,
     /// The longest life that an app may ask for, from `ttl` to `"400d"`. Default: `ttl`.
     pub max_ttl: Option<Period>,

@@ -10,8 +10,9 @@ use super::{Period, Size};
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Password {
-    /// Memory of one hash, a whole number of KiB up to `"1GiB"`, at least 8 KiB for each lane. Less
+    /// Memory of one hash, a whole number of KiB, `"8KiB"` to `"1GiB"`, at least 8 KiB for each lane. Less
     /// than OWASP asks for is warned of.
+    #[schemars(extend("x-minimum" = "8KiB", "x-maximum" = "1GiB"))]
     pub memory: Size,
     /// Passes over that memory, 1 to 100.
     #[schemars(range(min = 1, max = 100))]
@@ -28,6 +29,7 @@ pub(in crate::config) struct Password {
     #[schemars(range(max = 100_000))]
     pub queue: u32,
     /// How long a login may wait for a thread, up to `"1m"`; beyond it the answer is 503.
+    #[schemars(extend("x-minimum" = "0s", "x-maximum" = "1m"))]
     pub wait: Period,
     /// Most bytes of any secret, new or presented, 64 to 65536. It only bounds what a stranger can
     /// make us hash.
@@ -140,29 +142,37 @@ pub(in crate::config) struct Limits {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_network: u32,
     /// From accept to the end of the TLS handshake, `"100ms"` to `"1m"`.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1m"))]
     pub handshake_timeout: Period,
     /// From the first byte of a request head to its last, `"100ms"` to `"1m"`.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1m"))]
     pub header_timeout: Period,
     /// An idle connection is closed after this, `"1s"` to `"1h"`.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub keep_alive_timeout: Period,
     /// Bytes of a request head, or of an HTTP/2 header list, `"8KiB"` to `"256KiB"`; beyond it 431.
+    #[schemars(extend("x-minimum" = "8KiB", "x-maximum" = "256KiB"))]
     pub header_bytes: Size,
     /// Fields in a request head, 16 to 512; beyond it 431.
     #[schemars(range(min = 16, max = 512))]
     pub header_count: u32,
-    /// Bytes of a forwarded request body, unless its route says otherwise; beyond it 413. Bodies are
+    /// Bytes of a forwarded request body, from 0 on, unless its route says otherwise; beyond it 413. Bodies are
     /// streamed, never held.
     pub body_bytes: Size,
     /// Bytes of a body that one of our own endpoints reads, `"1KiB"` to `"1MiB"`; beyond it 413.
+    #[schemars(extend("x-minimum" = "1KiB", "x-maximum" = "1MiB"))]
     pub own_body_bytes: Size,
     /// The time in which one of our own endpoints must have its body, `"100ms"` to `"1m"`.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1m"))]
     pub own_body_timeout: Period,
     /// HTTP/2 streams of one connection at a time, 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
     pub h2_streams: u32,
     /// A client that takes none of a response for this long is cut off, `"1s"` to `"1h"`.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub write_stall_timeout: Period,
     /// A client that sends none of its body for this long is cut off, `"1s"` to `"1h"`.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub body_stall_timeout: Period,
 }
 

@@ -25,6 +25,7 @@ pub(in crate::config) struct Cors {
     pub credentials: bool,
     /// How long a browser may remember a preflight, up to `"1d"`.
     #[serde(default = "cors_max_age")]
+    #[schemars(extend("x-minimum" = "0s", "x-maximum" = "1d"))]
     pub max_age: Period,
     /// Response fields that pages may read, besides those that any page may.
     #[serde(default)]

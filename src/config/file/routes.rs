@@ -31,12 +31,15 @@ pub(in crate::config) struct Upstream {
     pub allowed_names: Vec<String>,
     /// Until the connection stands, `"10ms"` to `"5m"`; beyond it 504.
     #[serde(default = "connect_timeout")]
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "5m"))]
     pub connect_timeout: Period,
     /// From the sent request to the head of the response, `"10ms"` to `"1h"`; beyond it 504.
     #[serde(default = "minute")]
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1h"))]
     pub first_byte_timeout: Period,
     /// Between two pieces of a response body, `"10ms"` to `"1d"`; beyond it the response is cut off.
     #[serde(default = "minute")]
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1d"))]
     pub idle_timeout: Period,
     /// Idle connections kept, over all cores, 0 to 100000.
     #[serde(default = "pool_idle")]
@@ -45,6 +48,7 @@ pub(in crate::config) struct Upstream {
     /// An idle connection is closed after this, up to `"1h"`. Keep it below the time after which the
     /// application closes them itself; the default suits servers that do so after 5 s.
     #[serde(default = "pool_idle_timeout")]
+    #[schemars(extend("x-minimum" = "0s", "x-maximum" = "1h"))]
     pub pool_idle_timeout: Period,
     /// Requests under way at once, over all cores, 1 to 1000000; beyond it 503.
     #[serde(default = "max_in_flight")]
@@ -125,13 +129,14 @@ impl Default for Identity {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Assertion {
-    /// `aud`: how this application calls itself.
+    /// `aud`: how this application calls itself, 1 to 256 bytes.
     pub audience: String,
     /// Header that carries it.
     #[serde(default = "assertion_header")]
     pub header: String,
     /// Its life, `"1s"` to `"1h"`.
     #[serde(default = "minute")]
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub ttl: Period,
     /// How it is signed; the public keys are at `/.well-known/jwks.json`.
     #[serde(default = "assertion_algorithm")]
@@ -187,10 +192,11 @@ pub(in crate::config) struct Route {
     pub access: Access,
     /// Name of the upstream. Default: the only one there is.
     pub upstream: Option<String>,
-    /// Bytes of a request body; beyond it 413. Default: `limits.body_bytes`.
+    /// Bytes of a request body, from 0 on; beyond it 413. Default: `limits.body_bytes`.
     pub body_bytes: Option<Size>,
     /// The oldest login that suffices, `"1s"` to `"400d"`: with an older one a person is asked to
     /// log in again, and a program gets 401 `insufficient_user_authentication`. Default: any age.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "400d"))]
     pub max_auth_age: Option<Period>,
     /// Taken off the front of the path before the application sees it: with `"/app"`, `/app/x` is
     /// `/x` there, and `X-Forwarded-Prefix: /app` says so. The route's path must lie below it.

@@ -38,6 +38,7 @@ pub(in crate::config) struct Listen {
     pub cores: Option<u32>,
     /// How long running requests may go on after the signal to stop, up to `"1h"`. `"0s"` cuts them
     /// off.
+    #[schemars(extend("x-minimum" = "0s", "x-maximum" = "1h"))]
     pub drain_timeout: Period,
 }
 
@@ -70,6 +71,7 @@ pub(in crate::config) struct Tls {
     /// (`Strict-Transport-Security`), up to `"800d"`; `"0s"`: not told. Never told with the
     /// development certificate.
     #[serde(default = "hsts")]
+    #[schemars(extend("x-minimum" = "0s", "x-maximum" = "800d"))]
     pub hsts: Period,
 }
 
@@ -83,9 +85,11 @@ fn hsts() -> Period {
 pub(in crate::config) struct Session {
     /// Life of an access token, `"1s"` to `"31d"`. It is checked without the store, so a longer one
     /// means more revocations kept in memory and older roles in use.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "31d"))]
     pub access_ttl: Period,
     /// Life of a session from its login on, however busy it is; `access_ttl` to `"400d"`, beyond
     /// which browsers cut cookies off.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "400d"))]
     pub refresh_ttl: Period,
     /// A session that was not refreshed for this long has ended; from `access_ttl` to
     /// `refresh_ttl`. Default: `"7d"`, or `refresh_ttl` if that is less.
@@ -174,9 +178,9 @@ pub(in crate::config) enum SameSite {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Token {
-    /// `iss` of all tokens. Default: `listen.public_url`.
+    /// `iss` of all tokens, 1 to 256 bytes. Default: `listen.public_url`.
     pub issuer: Option<String>,
-    /// `aud` of access tokens. Default: `listen.public_url`.
+    /// `aud` of access tokens, 1 to 256 bytes. Default: `listen.public_url`.
     pub audience: Option<String>,
     /// How access tokens are signed. Refresh tokens are always HMAC: only the gateway reads them.
     pub algorithm: Algorithm,
@@ -185,6 +189,7 @@ pub(in crate::config) struct Token {
     pub keys: Keys,
     /// A new key is made when the newest is older than this, `"1m"` to `"400d"`. Older keys go on
     /// verifying until their last token has expired.
+    #[schemars(extend("x-minimum" = "1m", "x-maximum" = "400d"))]
     pub rotate_every: Period,
     /// Exactly these claims are in access tokens, each under the name that is given here:
     /// `{ sub = "id", iat = "iat", exp = "exp", sid = "sid" }`. `sub`, `iat`, `exp` and `sid` are

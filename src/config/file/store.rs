@@ -30,10 +30,12 @@ pub(in crate::config) struct Store {
     pub connections: u32,
     /// How long one act may take, and how long it may wait for its turn, before it is answered with
     /// 503; `"100ms"` to `"1m"`.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1m"))]
     pub patience: Period,
     /// After so long without a word from the store, a replica is not ready, and refuses tokens that
     /// live longer than this, since it can no longer judge them; shorter ones end by themselves.
     /// `"2s"` to `"1h"`.
+    #[schemars(extend("x-minimum" = "2s", "x-maximum" = "1h"))]
     pub revocation_max_age: Period,
 }
 

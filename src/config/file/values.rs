@@ -93,10 +93,11 @@ impl JsonSchema for Size {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Quota {
-    /// How many at once. From 1 on.
+    /// How many at once, 1 to 1000000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub count: u32,
     /// The time in which that many are given back, from `"1s"` to `"7d"`.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "7d"))]
     pub per: Period,
 }
 

@@ -22,18 +22,34 @@ const GOAWAY: u8 = 7;
 /// `END_STREAM` and `END_HEADERS`.
 const WHOLE: u8 = 0x5;
 
-/// Sends one request without a body, its fields in this order, and tells what became of it.
-pub(crate) fn ask(wire: &mut Wire, fields: &[(&str, &str)]) -> Taken {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        // RFC 7541 section 6.2.2: a literal that is not indexed, with its own name.
-        block.push(0);
-        for text in [name, value] {
-            let length = u8::try_from(text.len()).ok().filter(|length| *length < 127);
-            block.push(length.expect("texts are short"));
-            block.extend(text.as_bytes());
+/// Begins so many requests and resets each at once (CVE-2023-44487), and tells what became of the
+/// connection.
+pub(crate) fn reset_often(wire: &mut Wire, count: u32) -> Taken {
+    let fields =
+        [(":method", "GET"), (":scheme", "https"), (":authority", super::HOST), (":path", "/a")];
+    let block = literals(&fields);
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    for number in 0..count {
+        let stream = 2 * number + 1;
+        bytes.extend(frame(HEADERS, WHOLE, stream, &block));
+        // CANCEL
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    // It may be ended before all is sent.
+    drop(wire.send(bytes));
+    loop {
+        match read(wire) {
+            Err(_) | Ok((GOAWAY, ..)) => return Taken::Ended,
+            Ok((HEADERS, _, payload)) => return Taken::Answered(status(&payload)),
+            Ok(_) => {}
         }
     }
+}
+
+/// Sends one request without a body, its fields in this order, and tells what became of it.
+pub(crate) fn ask(wire: &mut Wire, fields: &[(&str, &str)]) -> Taken {
+    let block = literals(fields);
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     bytes.extend(frame(HEADERS, WHOLE, 1, &block));
@@ -47,6 +63,21 @@ pub(crate) fn ask(wire: &mut Wire, fields: &[(&str, &str)]) -> Taken {
             _ => {}
         }
     }
+}
+
+/// A header block of these fields.
+fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        // RFC 7541 section 6.2.2: a literal that is not indexed, with its own name.
+        block.push(0);
+        for text in [name, value] {
+            let length = u8::try_from(text.len()).ok().filter(|length| *length < 127);
+            block.push(length.expect("texts are short"));
+            block.extend(text.as_bytes());
+        }
+    }
+    block
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
