@@ -25,6 +25,7 @@ pub struct CsrfFacts<'a> {
 enum Claimed {
     Absent,
     Own,
+    Listed,
     Foreign,
 }
 
@@ -44,7 +45,8 @@ pub fn guard<'a>(
     let mut by_browser = false;
     for signal in &rule.signals {
         match signal {
-            CsrfSignal::Origin => by_browser |= matches!(claimed, Claimed::Own),
+            CsrfSignal::Origin => by_browser |= matches!(claimed, Claimed::Own | Claimed::Listed),
+            CsrfSignal::AllowedOrigin => by_browser |= matches!(claimed, Claimed::Listed),
             CsrfSignal::FetchSite => {
                 by_browser |= only(&facts.fetch_sites).is_some_and(|site| site == "same-origin");
             }
@@ -59,7 +61,7 @@ pub fn guard<'a>(
     match claimed {
         // A foreign `Origin` is outweighed by nothing, unless the config says that the header is.
         Claimed::Foreign => by_header && rule.header_suffices,
-        Claimed::Own | Claimed::Absent => {
+        Claimed::Own | Claimed::Listed | Claimed::Absent => {
             by_header || by_browser || (!marked && rule.unmarked_passes)
         }
     }
@@ -69,7 +71,7 @@ pub fn guard<'a>(
 /// foreign page. One without any mark is not.
 pub fn is_foreign(rule: &Csrf, facts: &CsrfFacts<'_>) -> bool {
     match claimed_origin(rule, facts) {
-        Claimed::Own => false,
+        Claimed::Own | Claimed::Listed => false,
         Claimed::Foreign => true,
         // `none`: the person's own act, such as a bookmark.
         Claimed::Absent => {
@@ -91,9 +93,8 @@ fn claimed_origin(rule: &Csrf, facts: &CsrfFacts<'_>) -> Claimed {
     // `null`, what cannot be read, and two that differ are foreign.
     let origin = only(&facts.origins).and_then(|value| Origin::parse(value.to_str().ok()?));
     match origin {
-        Some(origin) if origin == *facts.own_origin || rule.allowed_origins.contains(&origin) => {
-            Claimed::Own
-        }
+        Some(origin) if rule.allowed_origins.contains(&origin) => Claimed::Listed,
+        Some(origin) if origin == *facts.own_origin => Claimed::Own,
         _ => Claimed::Foreign,
     }
 }
@@ -157,6 +158,14 @@ mod tests {
         assert!(post(&rule, &["https://friend.test"], &[], &[]));
         assert!(post(&rule, &[], &["same-origin"], &[]));
         assert!(post(&rule, &[], &[], &["XMLHttpRequest"]));
+    }
+
+    #[test]
+    fn the_own_origin_is_no_signal_where_only_listed_ones_are() {
+        let rule = Csrf { signals: vec![CsrfSignal::AllowedOrigin], ..rule() };
+        assert!(post(&rule, &["https://friend.test"], &[], &[]));
+        assert!(!post(&rule, &["https://app.test"], &["same-origin"], &[]));
+        assert!(!post(&rule, &["https://evil.test"], &[], &[]));
     }
 
     #[test]

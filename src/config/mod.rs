@@ -2,6 +2,7 @@
 //! written.
 
 mod attempts;
+mod characters;
 mod check;
 mod claims;
 mod endpoint;
@@ -31,6 +32,7 @@ use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 pub use attempts::{Act, Attempts, PerAct, Quota, Quotas};
+pub use characters::Characters;
 pub use claims::ClaimsProfile;
 pub use endpoint::{Endpoint, Row, TOKENS};
 pub use error::{ConfigError, Problem};
@@ -308,6 +310,8 @@ pub struct Login {
     pub site_name: String,
     /// Whether anybody may make an account.
     pub signup: bool,
+    /// What a name may consist of that people choose for themselves; `None`: all that can be seen.
+    pub name_characters: Option<Characters>,
     /// Names, as `login_key` compares them, that only the operator may give.
     pub reserved_names: Vec<String>,
 }
@@ -399,6 +403,8 @@ pub struct Csrf {
 pub enum CsrfSignal {
     /// `Origin` equal to the origin of this request's host, or allow-listed.
     Origin,
+    /// `Origin` on the allow-list.
+    AllowedOrigin,
     /// `Sec-Fetch-Site: same-origin`.
     FetchSite,
     /// A custom header with its exact value, which a foreign page cannot set without a preflight.

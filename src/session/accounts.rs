@@ -288,6 +288,10 @@ impl Sessions {
     /// The account's name as names are compared, if name and secret are fit to be an account's.
     fn fit(&self, newcomer: &Newcomer) -> Result<String, AccountError> {
         let key = login_key(&newcomer.login, self.settings.case)?;
+        let allowed = self.settings.name_characters.as_ref();
+        if allowed.is_some_and(|allowed| !allowed.make_up(&newcomer.login)) {
+            return Err(BadName::Characters.into());
+        }
         let known = [newcomer.login.as_str(), &self.settings.site_name];
         self.fitness.judge(&newcomer.secret, &known)?;
         Ok(key)

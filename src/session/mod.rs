@@ -104,6 +104,8 @@ pub struct Settings {
     pub audit: config::Audit,
     /// `login.case`
     pub case: NameCase,
+    /// `login.name_characters`
+    pub name_characters: Option<config::Characters>,
     /// `login.reserved_names`
     pub reserved_names: Vec<String>,
     /// `login.site_name`: nobody's password.
@@ -131,6 +133,7 @@ impl Settings {
             attempts: config.attempts.clone(),
             audit: config.audit.clone(),
             case: config.login.case,
+            name_characters: config.login.name_characters.clone(),
             reserved_names: config.login.reserved_names.clone(),
             site_name: config.login.site_name.clone(),
             keys: config.token.keys.clone(),

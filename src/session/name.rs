@@ -26,6 +26,9 @@ pub enum BadName {
     /// A slash, which stands in the names of apps' users (`app/user`), and so in no others.
     #[error("a login name has no slash")]
     Slash,
+    /// Characters that this site does not want in names (`login.name_characters`).
+    #[error("a login name has other characters here")]
+    Characters,
 }
 
 /// The form in which `name` is compared: as it is, or with its case folded. Folding twice changes

@@ -65,6 +65,9 @@ pub(super) fn csrf(file: &file::Csrf, found: &mut Findings<'_>) -> Option<Csrf> 
     for (index, signal) in file.signals.iter().enumerate() {
         match signal {
             file::Signal::Named(file::SignalNamed::Origin) => signals.push(CsrfSignal::Origin),
+            file::Signal::Named(file::SignalNamed::AllowedOrigin) => {
+                signals.push(CsrfSignal::AllowedOrigin);
+            }
             file::Signal::Named(file::SignalNamed::FetchSite) => {
                 signals.push(CsrfSignal::FetchSite);
             }

@@ -7,8 +7,8 @@ use super::endpoints::is_field_name;
 use super::{DAY, Findings, MINUTE, SECOND, claims, secrets, show};
 use crate::config::file;
 use crate::config::{
-    Algorithm, KeySource, Login, NameCase, Origin, Password, PathPattern, RefreshStyle, Remember,
-    Segment, Session, Tokens, split_host_port,
+    Algorithm, Characters, KeySource, Login, NameCase, Origin, Password, PathPattern, RefreshStyle,
+    Remember, Segment, Session, Tokens, split_host_port,
 };
 
 /// The longest that browsers keep a cookie (RFC 6265bis section 5.5).
@@ -190,6 +190,10 @@ pub(super) fn login(
         }
         None => public_url.map(|url| url.host.clone()),
     };
+    let name_characters = file.name_characters.as_deref().and_then(|text| {
+        let read = Characters::read(text);
+        read.map_err(|text| found.wrong("login.name_characters", text)).ok()
+    });
     if found.problems.len() > before {
         return None;
     }
@@ -209,6 +213,7 @@ pub(super) fn login(
         return_hosts,
         site_name: site_name?,
         signup: file.signup,
+        name_characters,
         reserved_names: file.reserved_names.clone(),
     })
 }

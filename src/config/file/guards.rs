@@ -60,7 +60,7 @@ impl Default for Password {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Csrf {
-    /// Signals that count, any one of them: `"origin"`, `"fetch-site"`, or a header with its exact
+    /// Signals that count, any one of them: `"origin"`, `"allowed-origin"`, `"fetch-site"`, or a header with its exact
     /// value, `{ header = "x-requested-with", value = "XMLHttpRequest" }`. At least one.
     pub signals: Vec<Signal>,
     /// Foreign origins, whole (`"https://app.example.org"`), that may send cookie-borne requests.
@@ -107,6 +107,8 @@ pub(in crate::config) enum Signal {
 pub(in crate::config) enum SignalNamed {
     /// `Origin` is that of the request's own host, or allow-listed
     Origin,
+    /// `Origin` is allow-listed; the request's own host does not suffice
+    AllowedOrigin,
     /// `Sec-Fetch-Site: same-origin`
     FetchSite,
 }

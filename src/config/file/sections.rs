@@ -264,6 +264,9 @@ pub(in crate::config) struct Login {
     /// Whether anybody may make an account, at `<base>/signup`. Otherwise accounts are made by the
     /// operator, and by the links that `sallyport user invite` makes.
     pub signup: bool,
+    /// What a name may consist of that people choose for themselves: single characters and ranges
+    /// such as `"A-Za-z0-9_-"`, where a `-` at an edge is itself. Default: all that can be seen.
+    pub name_characters: Option<String>,
     /// Names that nobody may choose who makes an account of their own. The operator may.
     pub reserved_names: Vec<String>,
     /// What a new secret must be like.
@@ -281,6 +284,7 @@ impl Default for Login {
             return_hosts: Vec::new(),
             site_name: None,
             signup: false,
+            name_characters: None,
             reserved_names: reserved_names(),
             secret: LoginSecret::default(),
         }

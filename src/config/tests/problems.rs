@@ -81,7 +81,8 @@ fn wrong_types_words_and_ranges_are_told_at_once() {
              fraction",
             "gateway.toml:10: limits.body_bytes: out of range; 0 or more",
             "gateway.toml:11: limits.h2_streams: out of range; from 1 to 1000",
-            "gateway.toml:13: csrf.signals[0]: \"orgin\" is not one of \"origin\", \"fetch-site\"; \
+            "gateway.toml:13: csrf.signals[0]: \"orgin\" is not one of \"origin\", \
+             \"allowed-origin\", \"fetch-site\"; \
              did you mean \"origin\"?",
             "gateway.toml:13: csrf.signals[1]: expected a string or a table, found a whole number",
             "gateway.toml:13: csrf.signals[2].value: missing",

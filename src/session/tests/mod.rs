@@ -125,6 +125,7 @@ pub(super) fn settings() -> Settings {
         },
         audit: config::Audit { keep: Duration::from_secs(90 * 86_400), max_rows: 1_000_000 },
         case: NameCase::Fold,
+        name_characters: None,
         reserved_names: vec!["admin".to_owned()],
         site_name: "notes.example.org".to_owned(),
         keys: KeySource::Store,

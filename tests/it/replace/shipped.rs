@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use sallyport::clock::{Clock, Timestamp};
+use sallyport::clock::{Clock, Stopwatch, Timestamp};
 use sallyport::config::Config;
 use sallyport::gateway::Gateway;
 use tempfile::TempDir;
 
-use crate::harness::{Answer, curl};
+use crate::harness::{Answer, PATIENCE, curl};
 
 /// Variables of a shell.
 pub(super) type Variables = BTreeMap<String, String>;
@@ -98,6 +98,15 @@ impl Shipped {
         output
     }
 
+    /// Waits until this is so: what another process has done is heard within a second.
+    pub(super) fn until(&self, so: impl Fn() -> bool) {
+        let waited = Stopwatch::start();
+        while !so() {
+            assert!(waited.elapsed() < PATIENCE, "it is never so");
+            std::thread::yield_now();
+        }
+    }
+
     fn here(&self, text: &str) -> String {
         text.replace(&format!("http://{}", self.known_as), &self.url())
     }
@@ -121,9 +130,12 @@ fn finish(mut command: Command, input: &str) -> Output {
 
 /// The claims of a token, whoever signed it.
 pub(super) fn claims(token: &str) -> serde_json::Value {
-    let part = token.split('.').nth(1).unwrap();
-    let bytes = decode(part);
-    serde_json::from_slice(&bytes).unwrap()
+    serde_json::from_slice(&decode(token.split('.').nth(1).unwrap())).unwrap()
+}
+
+/// The header of a token.
+pub(super) fn header(token: &str) -> serde_json::Value {
+    serde_json::from_slice(&decode(token.split('.').next().unwrap())).unwrap()
 }
 
 /// base64url without padding (RFC 4648 section 5).
