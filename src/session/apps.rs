@@ -348,14 +348,15 @@ impl Sessions {
         self.apps.prove(proof, &self.limits).map_err(|unproved| {
             let Unproved { error, cause, app } = unproved;
             let event = self.audit.event(AuditKind::MintFailed).because(cause).from(proof.client);
-            self.audit.tell(match app {
-                Some(app) => event.about(app.as_str()),
-                None => event,
-            });
+            // Something in any case: time must not tell that there is no such app.
+            self.audit.tell(event.about(app.as_ref().map_or(NOBODY, AppId::as_str)));
             error
         })
     }
 }
+
+/// What the audit stream is told in the place of an app that is not there.
+const NOBODY: &str = "(unknown)";
 
 /// What is asked for and may be given; all that may be given when nothing is said.
 fn granted(asked: Option<Vec<String>>, held: Vec<String>) -> Vec<String> {

@@ -56,7 +56,7 @@ pub enum AuditKind {
     AppRemoved,
     /// An app minted a token. The subject is the app's id.
     TokenMinted,
-    /// Somebody could not mint. Cause: why. The subject is the app's id, if there is such an app.
+    /// Somebody could not mint. Cause: why. The subject is the app's id, or `(unknown)`.
     MintFailed,
     /// A single token was revoked. The subject is its id.
     TokenRevoked,

@@ -641,8 +641,13 @@ fn bad_fields_are_named_and_leave_nothing_behind() {
 fn an_app_of_the_command_line_lives_and_dies_under_a_running_gateway() {
     let upstream = application();
     let folder = tempfile::tempdir().unwrap();
-    let text =
-        format!("[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n{ROUTES}", upstream.url());
+    // Asking until something is known takes many wrong attempts.
+    let many = "{ count = 1000000, per = \"1s\" }";
+    let text = format!(
+        "[attempts]\nper_account_and_network = {many}\nper_network = {many}\n\
+         [[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n{ROUTES}",
+        upstream.url()
+    );
     Process::configure(folder.path(), &text);
     let run = |arguments: &[&str], input: &str| {
         let output = sallyport(folder.path(), arguments, input);
