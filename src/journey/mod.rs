@@ -242,9 +242,14 @@ impl Journey {
         arrival: &Arrival,
         visit: &mut Visit,
     ) -> Result<Rewritten, Stop> {
-        let permit =
-            authorize::authorize(access, route.manners.max_auth_age, &mut credential, visit.now)?;
-        visit.caller = permit.caller().clone();
+        let max_age = route.manners.max_auth_age;
+        let judged = authorize::authorize(access, max_age, &mut credential, visit.now);
+        // Who is refused is told who they are, and so is the log.
+        visit.caller = match &judged {
+            Ok(permit) => permit.caller().clone(),
+            Err(_) => credential.caller(),
+        };
+        let permit = judged?;
         visit.path = Some(asked.path.clone());
         let facts = Facts { route, permit: &permit, credential: &credential, asked };
         Ok(self.rewrite(head, body, facts, arrival, visit)?)
