@@ -71,7 +71,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused_and_one_of_a_named_authority
     let mut leaf = CertificateParams::new(Vec::new()).unwrap();
     leaf.subject_alt_names = vec![SanType::IpAddress("127.0.0.1".parse().unwrap())];
     let named = folder.path().join("authority.pem");
-    fs::write(&named, authority.clone().self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(&named, authority.self_signed(&key).unwrap().pem()).unwrap();
     let leaf = leaf.signed_by(&leaf_key, &Issuer::new(authority, key)).unwrap();
     cluster.place("server.crt", &leaf.pem());
     cluster.place("server.key", &leaf_key.serialize_pem());
@@ -222,6 +222,6 @@ fn an_installation_moves_from_a_file_to_postgres_and_nobody_is_logged_out() {
     configure(folder.path(), &cluster.url(), seal);
     let process = Process::start(folder.path());
     let mut there = process.client();
-    there.jar = alive.jar.clone();
+    there.jar = alive.jar;
     assert_eq!(there.get("/auth/me").status, 200);
 }

@@ -116,7 +116,6 @@ fn fits(browser: &Browser) -> bool {
 }
 
 /// Where pictures go, if they are wanted.
-#[expect(clippy::disallowed_methods, reason = "the way from tests/screenshots to the test")]
 fn pictures() -> Option<PathBuf> {
     std::env::var_os("SALLYPORT_SCREENSHOTS").map(PathBuf::from)
 }

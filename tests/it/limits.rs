@@ -317,7 +317,8 @@ fn an_act_may_have_numbers_of_its_own() {
         stranger.post("/auth/refresh").status
     };
     assert_eq!((forged(), forged()), (401, 429));
-    let metrics = gate.admin("/metrics").text().to_owned();
+    let metrics = gate.admin("/metrics");
+    let metrics = metrics.text();
     for line in [
         "sallyport_attempts_refused_total{act=\"login\",key=\"account_and_network\"}",
         "sallyport_attempts_refused_total{act=\"login\",key=\"network\"}",

@@ -66,7 +66,7 @@ impl Load {
                 self.is_done(&client.post("/auth/refresh"));
             }
             let copy = client.twin();
-            let ended = (turn % 2 == 0).then(|| self.is_done(&client.post("/auth/logout")));
+            let ended = turn.is_multiple_of(2).then(|| self.is_done(&client.post("/auth/logout")));
             let ended = match ended {
                 None => Some(false),
                 Some(true) => Some(true),

@@ -208,8 +208,8 @@ fn bin() -> PathBuf {
     found.sort_unstable();
     let newest = found.pop().map(|(_, path)| path);
     newest.unwrap_or_else(|| {
-        let path = ["/usr/local/bin", "/usr/bin"].into_iter().map(Path::new);
-        let own = path.filter(|folder| folder.join("initdb").exists()).next();
+        let mut path = ["/usr/local/bin", "/usr/bin"].into_iter().map(Path::new);
+        let own = path.find(|folder| folder.join("initdb").exists());
         own.expect("there is no Postgres server: tests/run installs one").to_owned()
     })
 }

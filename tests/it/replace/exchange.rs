@@ -59,7 +59,7 @@ fn compare(title: &str, expected: &[String], answer: &Answer, variables: &mut Va
             .split_once(": ")
             .filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
         match field {
-            Some((name, value)) if value == "<absent>" => {
+            Some((name, "<absent>")) => {
                 assert_eq!(answer.field(name), [""; 0], "{title}: {answer:#?}");
             }
             Some((name, value)) => assert_eq!(answer.one(name), value, "{title}: {answer:#?}"),
