@@ -8,6 +8,7 @@ use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use sallyport::config::{
     Access, HostPolicy, IdentityHeaders, Manners, PathPattern, Route, Segment, Servers, Upstream,
+    UpstreamHttp,
 };
 use sallyport::journey::route::RouteTable;
 use sallyport::message::fields::{Firewall, strip_hop_by_hop};
@@ -147,6 +148,8 @@ fn header_firewall(criterion: &mut Criterion) {
     let firewall = Firewall::new(&Upstream {
         name: "app".to_owned(),
         servers: Servers::Demo,
+        tls: None,
+        http: UpstreamHttp::One,
         host: HostPolicy::Preserve,
         identity: IdentityHeaders {
             app: None,
@@ -166,6 +169,9 @@ fn header_firewall(criterion: &mut Criterion) {
         pool_idle: 1,
         pool_idle_timeout: Duration::from_secs(1),
         max_in_flight: 1,
+        queue: 0,
+        queue_wait: Duration::from_secs(1),
+        max_stream_age: None,
     });
     let honest = head();
     let mut hostile = head();

@@ -6,6 +6,7 @@ mod core;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +22,14 @@ use crate::id::TokenId;
 use crate::journey::route::RouteTable;
 use crate::journey::{self, Shared};
 use crate::listen::certificate::{self, CertificateError};
-use crate::listen::{Acceptor, Door, Kind, TlsConfig, TlsError, tls_config};
+use crate::listen::{Acceptor, Door, Kind, Pair, TlsConfig, TlsError};
 use crate::message::fields::Firewall;
 use crate::message::reject::LABELS;
 use crate::message::via::Via;
 use crate::observe::{AccessWriter, Names, ObserveError, Registry};
 use crate::session::{self, Sessions, Settings};
 use crate::store::{self, StoreError};
-use crate::upstream::{Load, demo};
+use crate::upstream::{Load, Trust, TrustError, demo};
 
 /// Threads for the store and for what else must not hold up a core.
 const ROOM_THREADS: usize = 2;
@@ -55,6 +56,14 @@ pub enum StartError {
     /// The development certificate could not be made.
     #[error("tls: {0}")]
     Certificate(#[from] CertificateError),
+    /// An upstream's servers could not be told from others.
+    #[error("upstream {name:?}: tls: {source}")]
+    Trust {
+        /// The upstream.
+        name: String,
+        /// Why.
+        source: TrustError,
+    },
     /// The store is of no use.
     #[error("store.url: {0}")]
     Store(#[from] StoreError),
@@ -111,6 +120,7 @@ pub struct Gateway {
     drain: watch::Sender<bool>,
     cores: Vec<Core>,
     access: Option<Arc<AccessWriter>>,
+    drain_delay: Duration,
     drain_timeout: Duration,
 }
 
@@ -163,6 +173,7 @@ impl Gateway {
         let blueprint = Blueprint {
             shared,
             servers: room.block_on(servers(&config))?,
+            trusts: trusts(&config)?,
             loads: config.upstreams.iter().map(|_| Arc::default()).collect(),
             tls,
             access: access.clone(),
@@ -195,6 +206,7 @@ impl Gateway {
             drain,
             cores: started?,
             access,
+            drain_delay: config.listen.drain_delay,
             drain_timeout: config.listen.drain_timeout,
         })
     }
@@ -233,8 +245,12 @@ impl Gateway {
 
     /// Drains and ends.
     pub fn stop(self) {
-        tracing::info!("stopping: no more connections, requests under way may finish");
         self.stop.send_replace(Phase::Draining);
+        if !self.drain_delay.is_zero() {
+            tracing::info!("stopping soon: not ready any more, and still accepting");
+            self.room.block_on(tokio::time::sleep(self.drain_delay));
+        }
+        tracing::info!("stopping: no more connections, requests under way may finish");
         self.drain.send_replace(true);
         let limit = self.drain_timeout;
         let mut late = 0_usize;
@@ -269,6 +285,7 @@ impl Gateway {
 struct Blueprint {
     shared: Arc<Shared>,
     servers: Vec<Vec<Server>>,
+    trusts: Vec<Option<Arc<Trust>>>,
     loads: Vec<Arc<Load>>,
     tls: Option<Arc<TlsConfig>>,
     access: Option<Arc<AccessWriter>>,
@@ -282,6 +299,7 @@ impl Blueprint {
             index,
             shared: Arc::clone(&self.shared),
             servers: self.servers.clone(),
+            trusts: self.trusts.clone(),
             loads: self.loads.clone(),
             tls: self.tls.clone(),
             metrics: self.registry.core(index),
@@ -381,7 +399,14 @@ impl Doors {
 
 fn tls(settings: &Tls, clock: &Clock) -> Result<Arc<TlsConfig>, StartError> {
     match settings {
-        Tls::Files { certificate, key, .. } => Ok(tls_config(certificate, key)?),
+        Tls::Files { pairs, refuse_unknown, only_13, .. } => {
+            let pair = |(certificate, key): &(PathBuf, PathBuf)| Pair {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            };
+            let pairs: Vec<Pair> = pairs.iter().map(pair).collect();
+            Ok(TlsConfig::new(&pairs, *refuse_unknown, *only_13)?)
+        }
         Tls::Development { folder } => {
             let files = certificate::development(folder, clock.now())?;
             if files.made {
@@ -390,9 +415,23 @@ fn tls(settings: &Tls, clock: &Clock) -> Result<Arc<TlsConfig>, StartError> {
                     "made a development certificate for localhost"
                 );
             }
-            Ok(tls_config(&files.certificate, &files.key)?)
+            let pair = Pair { certificate: files.certificate, key: files.key };
+            Ok(TlsConfig::new(&[pair], false, false)?)
         }
     }
+}
+
+/// Whom each upstream that speaks TLS is believed by.
+fn trusts(config: &Config) -> Result<Vec<Option<Arc<Trust>>>, StartError> {
+    let trust = |upstream: &Arc<crate::config::Upstream>| {
+        let Some(tls) = &upstream.tls else { return Ok(None) };
+        let trust = Trust::new(tls, upstream.http);
+        let name = upstream.name.clone();
+        trust
+            .map(|trust| Some(Arc::new(trust)))
+            .map_err(|source| StartError::Trust { name, source })
+    };
+    config.upstreams.iter().map(trust).collect()
 }
 
 /// The servers of each upstream, and of the demonstration if it is one.

@@ -44,7 +44,7 @@ pub use pattern::{BadPattern, HostPattern, PathPattern, Segment};
 pub use reference::{reference, schema_json};
 pub use routes::{
     Access, Assertion, Expect, ExpectCaller, HostPolicy, IdentityHeaders, Outcome, Route, Server,
-    Servers, Upstream,
+    Servers, Upstream, UpstreamHttp, UpstreamTls,
 };
 pub use shape::{Errors, FieldNames, REASONS, Shape, Shapes};
 pub use store::{BadStoreUrl, Store, StoreUrl};
@@ -137,6 +137,8 @@ pub struct Listen {
     pub proxy_protocol: Vec<IpNet>,
     /// Runtimes that serve requests, one per core. Default: the number of cores.
     pub cores: NonZeroUsize,
+    /// How long accepting goes on after the signal to stop, while readiness says 503.
+    pub drain_delay: Duration,
     /// How long running requests may go on after the signal to stop.
     pub drain_timeout: Duration,
 }
@@ -151,10 +153,13 @@ pub enum Tls {
     },
     /// The operator's own.
     Files {
-        /// PEM, the leaf first.
-        certificate: PathBuf,
-        /// PEM, PKCS#8, SEC1 or PKCS#1.
-        key: PathBuf,
+        /// Certificate (PEM, the leaf first) and key (PEM: PKCS#8, SEC1 or PKCS#1); at least one
+        /// pair, of which the first is for whoever names no host.
+        pairs: Vec<(PathBuf, PathBuf)>,
+        /// Whether a host that no certificate has ends the handshake.
+        refuse_unknown: bool,
+        /// Nothing older than TLS 1.3.
+        only_13: bool,
         /// `Strict-Transport-Security`, if it is told.
         hsts: Option<HeaderValue>,
     },

@@ -1,5 +1,6 @@
 //! The checked settings that say what goes where: upstreams, routes, and what is expected of them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Method;
@@ -14,6 +15,10 @@ pub struct Upstream {
     pub name: String,
     /// At least one.
     pub servers: Servers,
+    /// Whether and how its servers are spoken to by TLS.
+    pub tls: Option<UpstreamTls>,
+    /// Which HTTP they speak.
+    pub http: UpstreamHttp,
     /// `Host` as the client sent it, or the server's own.
     pub host: HostPolicy,
     /// Names of the identity headers.
@@ -32,8 +37,14 @@ pub struct Upstream {
     pub pool_idle: usize,
     /// An idle connection is closed after this.
     pub pool_idle_timeout: Duration,
-    /// Requests under way at once, over all cores; beyond it 503.
+    /// Requests under way at once, over all cores; those beyond it wait.
     pub max_in_flight: usize,
+    /// How many may wait; beyond it 503.
+    pub queue: usize,
+    /// How long one may wait; beyond it 503.
+    pub queue_wait: Duration,
+    /// The oldest that a WebSocket or a stream of events may become.
+    pub max_stream_age: Option<Duration>,
 }
 
 /// Where an upstream's servers are.
@@ -41,8 +52,28 @@ pub struct Upstream {
 pub enum Servers {
     /// The built-in demonstration application.
     Demo,
-    /// One or more `http://host:port`.
+    /// One or more `http://host:port`, or `https://host:port`.
     Http(Vec<Server>),
+}
+
+/// `upstream.tls`
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamTls {
+    /// PEM file of the authorities to believe; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// The name that the servers must prove; `None`: each its own.
+    pub name: Option<String>,
+}
+
+/// `upstream.http`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamHttp {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2, by ALPN or from the first byte on.
+    Two,
+    /// What ALPN agrees on.
+    Auto,
 }
 
 /// One server of an upstream.

@@ -15,7 +15,7 @@ use crate::deadline::{Deadlines, TICK};
 use crate::journey::{Journey, Parts, Shared};
 use crate::listen::{Connections, Socket, TlsConfig, serve};
 use crate::observe::{CoreBuffer, CoreMetrics, RequestIds};
-use crate::upstream::{Load, Place, Pool};
+use crate::upstream::{Load, Place, Pool, Trust};
 
 /// Ticks between two rounds of housekeeping: one second.
 const ROUND: u128 = 1000 / TICK.as_millis();
@@ -25,6 +25,7 @@ pub(super) struct Outline {
     pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) servers: Vec<Vec<Server>>,
+    pub(super) trusts: Vec<Option<Arc<Trust>>>,
     pub(super) loads: Vec<Arc<Load>>,
     pub(super) tls: Option<Arc<TlsConfig>>,
     pub(super) metrics: Arc<CoreMetrics>,
@@ -101,7 +102,9 @@ fn run(
         let pools = upstreams.iter().zip(outline.servers).zip(outline.loads).enumerate();
         let pools = pools
             .map(|(index, ((upstream, servers), load))| {
-                let place = Place { index, cores, metrics: Arc::clone(&outline.metrics) };
+                let trust = outline.trusts.get(index).cloned().flatten();
+                let metrics = Arc::clone(&outline.metrics);
+                let place = Place { index, cores, metrics, trust };
                 Pool::new(Arc::clone(upstream), servers, load, Rc::clone(&deadlines), place)
             })
             .collect();
@@ -121,8 +124,13 @@ fn run(
         let connections =
             Connections::new(Rc::clone(&journey), tls, Rc::clone(&deadlines), &config, metrics);
         let mut ticks = 0;
+        let stopping = outline.draining.clone();
         let tick = move || {
             journey.end_tunnels();
+            if *stopping.borrow() {
+                // Those that began since the last tick too.
+                journey.end_streams();
+            }
             ticks += 1;
             if ticks >= ROUND {
                 ticks = 0;

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::Journey;
 use super::rejected::Manner;
+use super::socket::Socket;
 use crate::access::Caller;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::config::{Endpoint, Origin};
@@ -59,6 +60,8 @@ pub(super) struct Visit {
     pub(super) allowance: Option<Allowance>,
     /// What decides the form of a refusal.
     pub(super) manner: Manner,
+    /// The handshake that an extended CONNECT stands for.
+    pub(super) socket: Option<Box<Socket>>,
     /// Whose page asks, where the route says who may read its answers.
     pub(super) origin: Option<HeaderValue>,
 }
@@ -149,6 +152,7 @@ impl Visit {
             endpoint: None,
             allowance: None,
             manner: Manner::of(head, !body.is_end_stream()),
+            socket: None,
             origin: None,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, ORIGIN};
+use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -88,6 +88,8 @@ pub(super) struct Asking {
     pub(super) navigation: bool,
     /// The answer will be looked at by a person: a browser's own form or link, not a script.
     pub(super) page: bool,
+    /// A call of gRPC, whose caller reads a status of its own.
+    pub(super) grpc: bool,
 }
 
 impl Asking {
@@ -103,8 +105,15 @@ impl Asking {
             (None, None) => page && matches!(*method, Method::GET | Method::HEAD),
             (mode, dest) => page && mode == Some(b"navigate") && dest == Some(b"document"),
         };
-        Self { websocket, navigation, page }
+        let grpc = *method == Method::POST && is_grpc(headers);
+        Self { websocket, navigation, page, grpc }
     }
+}
+
+/// `application/grpc`, with or without what follows it (`+proto`, `-web`).
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 /// `text/html` by name: `*/*` is what scripts and tools send.

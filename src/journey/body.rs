@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::admit::Visit;
-use crate::upstream::ResponseBody;
+use crate::upstream::{Ending, ResponseBody};
 
 /// What hyper takes as the error of a body.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,12 +30,12 @@ pub(super) struct Telling {
 pub(super) enum Content {
     Own(Bytes),
     Upstream(ResponseBody),
-    /// A stream of events, which ends with its session.
-    Events(ResponseBody, Stop),
+    /// A stream of events, which ends with its session, and with these trailers if it must.
+    Events(ResponseBody, Stop, Option<HeaderMap>),
 }
 
 /// Ready when a stream must end.
-pub(super) type Stop = Pin<Box<dyn Future<Output = ()>>>;
+pub(super) type Stop = Pin<Box<dyn Future<Output = Ending>>>;
 
 impl Content {
     pub(super) fn empty() -> Self {
@@ -63,10 +64,12 @@ impl Body for ReplyBody {
             Content::Upstream(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
             }
-            Content::Events(body, stop) => {
+            Content::Events(body, stop, end) => {
                 if stop.as_mut().poll(cx).is_ready() {
                     // No error: the page reconnects, and is then told to log in.
-                    None
+                    let end = end.take().map(|trailers| Ok(Frame::trailers(trailers)));
+                    this.content = Content::empty();
+                    end
                 } else {
                     ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
                 }
@@ -89,14 +92,14 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Own(bytes) => bytes.is_empty(),
-            Content::Upstream(body) | Content::Events(body, _) => body.is_end_stream(),
+            Content::Upstream(body) | Content::Events(body, ..) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Upstream(body) | Content::Events(body, _) => body.size_hint(),
+            Content::Upstream(body) | Content::Events(body, ..) => body.size_hint(),
         }
     }
 }

@@ -6,12 +6,14 @@ mod authenticate;
 mod authorize;
 mod body;
 mod cors;
+mod grpc;
 mod memory;
 mod own;
 mod rejected;
 mod reply;
 mod rewrite;
 pub mod route;
+mod socket;
 mod tunnels;
 
 use std::cell::RefCell;
@@ -36,7 +38,7 @@ use crate::message::{forwarded, path};
 use crate::observe::{CoreBuffer, CoreMetrics, Line, RequestIds};
 use crate::session::Sessions;
 use crate::token::Keyring;
-use crate::upstream::{Inbound, Pool, Tunnel, tunnel};
+use crate::upstream::{Ending, Inbound, Pool, Tunnel, tunnel};
 
 use admit::{Asked, SentHost, Target, Visit};
 use authenticate::{Credential, Known, Presented, Source};
@@ -45,6 +47,7 @@ use body::{Content, Telling};
 use memory::Memory;
 use rewrite::{Facts, Rewritten};
 use route::RouteTable;
+use socket::Socket;
 use tunnels::Tunnels;
 
 /// What may become of a request beside `ok` and the labels of rejections, as access lines and
@@ -176,8 +179,16 @@ impl Journey {
         visit: &mut Visit,
     ) -> Result<Course, Stop> {
         let target = admit::target(&head, visit.secure)?;
+        if arrival.named.as_ref().is_some_and(|named| !named.serves(&target.host.name)) {
+            // RFC 9110 section 7.4: what was promised in the handshake was another host.
+            return Err(Rejection::Misdirected.into());
+        }
         if let Some(endpoint) = self.shared.endpoints.find(&target.path, &head.method)? {
             visit.endpoint = Some(endpoint);
+            if visit.socket.is_some() {
+                // A page of ours would be taken for an agreement.
+                return Err(Rejection::NotFound.into());
+            }
             return Ok(Course::Own(Box::new((endpoint, head, body))));
         }
         let preflight = cors::is_preflight(&head);
@@ -344,8 +355,12 @@ impl Journey {
         };
         self.metrics.upstream_head(index, elapsed);
         if inbound.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let stop = reply::is_event_stream(&inbound)
-                .then(|| Box::pin(self.tunnels.open(visit.caller.identity())) as body::Stop);
+            if visit.socket.is_some() && inbound.status().is_success() {
+                // It would be taken for an agreement.
+                return Err(Rejection::UpstreamInvalid("it did not switch".into()).into());
+            }
+            let stop = reply::is_long_stream(&inbound)
+                .then(|| Box::pin(self.stop_of(index, visit)) as body::Stop);
             let mut response = reply::from_upstream(inbound, stop);
             if let Some(route) = self.route_at(visit.route) {
                 reply::dress(response.headers_mut(), &route.manners);
@@ -355,17 +370,44 @@ impl Journey {
         // Nobody asked to switch, or not to WebSocket: what follows would not be HTTP.
         let unasked = || Rejection::UpstreamInvalid("a 101 that nobody asked for".into());
         let client = upgrade.ok_or_else(unasked)?;
-        Ok(self.switch(client, inbound, visit))
+        if visit.socket.as_ref().is_some_and(|socket| !socket.is_answered(inbound.headers())) {
+            let wrong = "its Sec-WebSocket-Accept belongs to another handshake";
+            return Err(Rejection::UpstreamInvalid(wrong.into()).into());
+        }
+        Ok(self.switch(index, client, inbound, visit))
     }
 
     /// Leaves HTTP: the two connections become one stream, for as long as its caller may go on.
-    fn switch(&self, client: OnUpgrade, inbound: Inbound, visit: &Visit) -> Response<Content> {
-        let response = reply::switching(&inbound);
+    fn switch(
+        &self,
+        index: usize,
+        client: OnUpgrade,
+        inbound: Inbound,
+        visit: &Visit,
+    ) -> Response<Content> {
+        let mut response = reply::switching(&inbound);
+        let held = visit.socket.as_ref().and_then(|socket| socket.switched(&mut response));
         let idle = inbound.body().idle_limit();
-        let stop = self.tunnels.open(visit.caller.identity());
+        let stop = self.stop_of(index, visit);
         let ends = Tunnel { client, upstream: inbound.into_body(), idle };
-        tokio::task::spawn_local(tunnel(ends, Rc::clone(&self.deadlines), stop));
+        let deadlines = Rc::clone(&self.deadlines);
+        tokio::task::spawn_local(async move {
+            tunnel(ends, deadlines, stop).await;
+            drop(held);
+        });
         response
+    }
+
+    /// Ready when a long stream of this visit must end.
+    fn stop_of(&self, index: usize, visit: &Visit) -> impl Future<Output = Ending> + use<> {
+        let upstream = self.shared.config.upstreams.get(index);
+        let age = upstream.and_then(|upstream| upstream.max_stream_age);
+        self.tunnels.open(visit.caller.identity(), age, &self.deadlines)
+    }
+
+    /// Ends all streams: the gateway stops.
+    pub fn end_streams(&self) {
+        self.tunnels.end_all();
     }
 
     fn route_at(&self, index: Option<usize>) -> Option<&Route> {
@@ -409,9 +451,11 @@ impl Journey {
         request: Request<Incoming>,
         arrival: Rc<Arrival>,
     ) -> impl Future<Output = Response<ReplyBody>> + 'static {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let socket = if arrival.h2 { Socket::read(&mut head, &arrival) } else { None };
         let (now, id) = (self.shared.clock.now(), self.ids.next());
         let mut visit = Box::new(Visit::new(&self, &head, &body, &arrival, now, id));
+        visit.socket = socket;
         let trusted = &self.shared.config.listen.trusted_proxies;
         if !trusted.is_empty() {
             visit.client = forwarded::client_address(arrival.peer.ip(), &head.headers, trusted);

@@ -7,10 +7,10 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::Journey;
 use super::admit::Visit;
 use super::authorize::Asking;
 use super::body::Content;
+use super::{Journey, grpc};
 use crate::endpoints::{self, AGAIN, Circumstances, Endpoint, WHY};
 use crate::message::reject::Rejection;
 
@@ -105,6 +105,12 @@ impl Journey {
         let mut response = Response::new(Content::empty());
         *response.status_mut() = told.status;
         rejection.add_fields(told.status, response.headers_mut());
+        if visit.manner.asking.grpc {
+            grpc::refuse(&answer, &mut response);
+            response.headers_mut().insert(MARKER, HeaderValue::from_static(answer.code));
+            close_if_unread(&mut response, visit);
+            return response;
+        }
         let text = if visit.manner.asking.page && told.page {
             endpoints.page_headers(response.headers_mut());
             let languages = visit.manner.languages.as_ref();

@@ -7,12 +7,13 @@ use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SET_COOKIE, STRICT_TRANSPORT_SECURITY, UPGRADE, VIA,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::admit::Visit;
+use super::authorize::is_grpc;
 use super::body::{Content, Stop};
 use super::rejected::MARKER;
-use super::{Journey, cors};
+use super::{Journey, cors, grpc};
 use crate::config::{Manners, Tls};
 use crate::endpoints::tell_limit;
 use crate::message::fields;
@@ -33,12 +34,17 @@ const SOON: Duration = Duration::from_secs(2);
 pub(super) fn from_upstream(inbound: Inbound, stop: Option<Stop>) -> Response<Content> {
     let (mut head, body) = inbound.into_parts();
     fields::strip_hop_by_hop(&mut head.headers);
-    head.headers.append(VIA, HeaderValue::from_static("1.1 sallyport"));
+    let via = if head.version == Version::HTTP_2 { "2 sallyport" } else { "1.1 sallyport" };
+    head.headers.append(VIA, HeaderValue::from_static(via));
+    head.version = Version::HTTP_11;
     // Says that an answer is ours; an application's word for it would be a lie.
     head.headers.remove(MARKER);
     let content = match stop {
         None => Content::Upstream(body),
-        Some(stop) => Content::Events(body, stop),
+        Some(stop) => {
+            let end = is_grpc(&head.headers).then(grpc::ended);
+            Content::Events(body, stop, end)
+        }
     };
     Response::from_parts(head, content)
 }
@@ -51,11 +57,13 @@ pub(super) fn dress(headers: &mut HeaderMap, manners: &Manners) {
     }
 }
 
-/// `text/event-stream` lives as long as the page that reads it, and so may outlive its session.
-pub(super) fn is_event_stream(inbound: &Inbound) -> bool {
+/// `text/event-stream` lives as long as the page that reads it, and a stream of gRPC as long as its
+/// two ends like: both may outlive their session.
+pub(super) fn is_long_stream(inbound: &Inbound) -> bool {
     let kind = inbound.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.and_then(|kind| kind.split(';').next())
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+        || is_grpc(inbound.headers())
 }
 
 /// Our 101 for an upstream's.

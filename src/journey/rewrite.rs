@@ -2,7 +2,7 @@
 //! we know is put in.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, UPGRADE,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -13,7 +13,7 @@ use super::Journey;
 use super::admit::{Asked, Visit};
 use super::authenticate::{Credential, Source};
 use crate::access::{Identity, Permit};
-use crate::config::{HostPolicy, Mapping, Route, Upstream};
+use crate::config::{HostPolicy, Mapping, Route, Upstream, UpstreamHttp};
 use crate::id::AppId;
 use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
@@ -58,10 +58,9 @@ impl Journey {
         else {
             return Err(Rejection::Internal("the route has no upstream".into()));
         };
-        // RFC 6455 section 4.1 knows it for GET on HTTP/1.1 only.
-        let upgrade = (!visit.h2
+        // RFC 6455 section 4.1 knows it for GET on HTTP/1.1 only; over HTTP/2 it is RFC 8441's.
+        let upgrade = ((!visit.h2 && head.version == Version::HTTP_11 || visit.socket.is_some())
             && head.method == Method::GET
-            && head.version == Version::HTTP_11
             && visit.manner.asking.websocket)
             .then(|| head.extensions.remove::<hyper::upgrade::OnUpgrade>())
             .flatten();
@@ -78,7 +77,13 @@ impl Journey {
         }
         // Grown once for all that is added below, instead of again and again.
         headers.reserve(OURS);
+        // RFC 9113 section 8.2.2: the one thing of this kind that HTTP/2 may say.
+        let trailers = upstream.http != UpstreamHttp::One
+            && headers.get(TE).is_some_and(|te| te == "trailers");
         fields::strip_hop_by_hop(headers);
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
         let trusted = forwarded::is_trusted(arrival.peer.ip(), &config.listen.trusted_proxies);
         firewall.strip(headers, trusted);
         let ours = &config.cookies;
@@ -96,6 +101,9 @@ impl Journey {
         if upgrade.is_some() {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        if let Some(socket) = &visit.socket {
+            socket.ask(headers);
         }
         arrival.hop.add_x_forwarded(headers, &known.asked.host);
         arrival.hop.add_forwarded(headers, &known.asked.host);

@@ -1,15 +1,20 @@
-//! The open streams of one core that are not HTTP any more, so that an ended session ends them too.
+//! The open streams of one core, so that an ended session ends them too, and a gateway that stops.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::authenticate::is_revoked;
 use crate::access::Identity;
+use crate::deadline::Deadlines;
 use crate::token::RevokedSet;
+use crate::upstream::Ending;
 
 /// The tunnels of one core.
 #[derive(Debug, Default)]
@@ -27,36 +32,49 @@ const PRUNE_AT_LEAST: usize = 64;
 
 #[derive(Debug)]
 struct Tunnel {
-    identity: Arc<Identity>,
+    identity: Option<Arc<Identity>>,
+    why: Cell<Ending>,
     end: Notify,
 }
 
 impl Tunnels {
-    /// Enters a tunnel of `identity`, or of nobody. The future is ready when it must end; the entry
-    /// goes with the future.
+    /// Enters a tunnel of `identity`, or of nobody, which may be as old as `age`. The future is ready
+    /// when it must end, and says why; the entry goes with the future.
     pub(super) fn open(
         &self,
         identity: Option<&Arc<Identity>>,
-    ) -> impl Future<Output = ()> + use<> {
-        let tunnel = identity.map(|identity| {
-            let identity = Arc::clone(identity);
-            let tunnel = Rc::new(Tunnel { identity, end: Notify::new() });
-            let mut open = self.open.borrow_mut();
-            // Those that have ended go when the list has doubled, so that it stays in proportion.
-            if open.len() >= self.prune_at.get() {
-                open.retain(|tunnel| tunnel.strong_count() > 0);
-                self.prune_at.set((open.len() * 2).max(PRUNE_AT_LEAST));
-            }
-            open.push(Rc::downgrade(&tunnel));
-            // Its session may have ended while its upstream was awaited: the next tick looks.
-            self.checked.set(NEVER);
-            tunnel
+        age: Option<Duration>,
+        deadlines: &Rc<Deadlines>,
+    ) -> impl Future<Output = Ending> + use<> {
+        let identity = identity.map(Arc::clone);
+        let why = Cell::new(Ending::Session);
+        let tunnel = Rc::new(Tunnel { identity, why, end: Notify::new() });
+        let mut open = self.open.borrow_mut();
+        // Those that have ended go when the list has doubled, so that it stays in proportion.
+        if open.len() >= self.prune_at.get() {
+            open.retain(|tunnel| tunnel.strong_count() > 0);
+            self.prune_at.set((open.len() * 2).max(PRUNE_AT_LEAST));
+        }
+        open.push(Rc::downgrade(&tunnel));
+        // Its session may have ended while its upstream was awaited: the next tick looks.
+        self.checked.set(NEVER);
+        let old = age.map(|age| {
+            let deadline = deadlines.entry();
+            deadline.arm(age);
+            deadline
         });
         async move {
-            match tunnel {
-                Some(tunnel) => tunnel.end.notified().await,
-                None => std::future::pending().await,
-            }
+            let mut ended = pin!(tunnel.end.notified());
+            poll_fn(|cx| {
+                if ended.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(tunnel.why.get());
+                }
+                match &old {
+                    Some(old) => old.poll(cx).map(|()| Ending::Age),
+                    None => Poll::Pending,
+                }
+            })
+            .await
         }
     }
 
@@ -67,10 +85,22 @@ impl Tunnels {
         if self.checked.replace(version) == version {
             return;
         }
+        self.end_where(Ending::Session, |identity| {
+            identity.is_some_and(|identity| is_revoked(revoked, identity))
+        });
+    }
+
+    /// Ends all: the gateway stops.
+    pub(super) fn end_all(&self) {
+        self.end_where(Ending::Stopping, |_| true);
+    }
+
+    fn end_where(&self, why: Ending, over: impl Fn(Option<&Identity>) -> bool) {
         self.open.borrow_mut().retain(|tunnel| {
             let Some(tunnel) = tunnel.upgrade() else { return false };
-            let over = is_revoked(revoked, &tunnel.identity);
+            let over = over(tunnel.identity.as_deref());
             if over {
+                tunnel.why.set(why);
                 tunnel.end.notify_one();
             }
             !over
@@ -107,24 +137,37 @@ mod tests {
             })
         };
         let (tunnels, revoked) = (Tunnels::default(), RevokedSet::new());
-        let mut one = Box::pin(tunnels.open(Some(&identity(1))));
-        let mut two = Box::pin(tunnels.open(Some(&identity(2))));
+        let deadlines = Deadlines::new();
+        let open = |byte: u8| tunnels.open(Some(&identity(byte)), None, &deadlines);
+        let mut one = Box::pin(open(1));
+        let mut two = Box::pin(open(2));
         let mut cx = Context::from_waker(Waker::noop());
         revoked.add(Revoked::Session(SessionId::from_bytes([1; 16])), Timestamp::from_secs(60));
         tunnels.end_revoked(&revoked);
-        assert_eq!(one.as_mut().poll(&mut cx), Poll::Ready(()));
+        assert_eq!(one.as_mut().poll(&mut cx), Poll::Ready(Ending::Session));
         assert_eq!(two.as_mut().poll(&mut cx), Poll::Pending);
         drop(two);
         revoked.add(Revoked::Session(SessionId::from_bytes([3; 16])), Timestamp::from_secs(60));
         tunnels.end_revoked(&revoked);
         assert!(tunnels.open.borrow().is_empty(), "a tunnel that has ended is forgotten");
         // One that opens after its session was ended is found out by the next look.
-        let mut late = Box::pin(tunnels.open(Some(&identity(1))));
+        let mut late = Box::pin(open(1));
         tunnels.end_revoked(&revoked);
-        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(()));
+        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(Ending::Session));
         for _ in 0..1000 {
-            drop(tunnels.open(Some(&identity(2))));
+            drop(open(2));
         }
         assert!(tunnels.open.borrow().len() <= 2 * PRUNE_AT_LEAST);
+    }
+
+    #[test]
+    fn a_gateway_that_stops_ends_the_tunnels_of_nobody_too() {
+        let (tunnels, deadlines) = (Tunnels::default(), Deadlines::new());
+        let mut nobodys = Box::pin(tunnels.open(None, None, &deadlines));
+        let mut cx = Context::from_waker(Waker::noop());
+        tunnels.end_revoked(&RevokedSet::new());
+        assert_eq!(nobodys.as_mut().poll(&mut cx), Poll::Pending);
+        tunnels.end_all();
+        assert_eq!(nobodys.as_mut().poll(&mut cx), Poll::Ready(Ending::Stopping));
     }
 }

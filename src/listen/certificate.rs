@@ -111,7 +111,8 @@ mod tests {
         let files = development(folder.path(), now).unwrap();
         assert!(files.made);
         assert_eq!(fs::metadata(&files.key).unwrap().permissions().mode() & 0o777, 0o600);
-        crate::listen::tls_config(&files.certificate, &files.key).unwrap();
+        let pair = crate::listen::Pair { certificate: files.certificate, key: files.key };
+        crate::listen::TlsConfig::new(&[pair], false, false).unwrap();
         assert!(!development(folder.path(), now).unwrap().made);
         // The file is somewhat younger than `now`, by as long as the machine took to make it.
         let later = now.plus(RENEW_AFTER).plus(Duration::from_secs(600));

@@ -15,7 +15,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use ipnet::IpNet;
-use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -23,11 +22,13 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::{ConnectionPermit, Socket};
 use super::guarded::{Guarded, Pulse, Times};
-use super::proxy_protocol;
+use super::names::Certificates;
+use super::tls::TlsConfig;
+use super::{proxy_protocol, stall};
 use crate::config::{Config, Limits};
 use crate::deadline::{Deadline, Deadlines};
 use crate::journey::Journey;
-use crate::message::arrival::Arrival;
+use crate::message::arrival::{Arrival, Named};
 use crate::observe::CoreMetrics;
 
 /// HTTP/2 windows: a stream may be 64 KiB ahead of its reader, a connection 1 MiB (RFC 9113
@@ -53,29 +54,21 @@ pub enum Kind {
 pub struct Connections {
     journey: Rc<Journey>,
     tls: Option<TlsAcceptor>,
+    certificates: Option<Arc<Certificates>>,
     deadlines: Rc<Deadlines>,
     limits: Limits,
     proxies: Vec<IpNet>,
     http1: http1::Builder,
-    http2: http2::Builder<Here>,
+    http2: http2::Builder<stall::Streams>,
+    streams: stall::Streams,
     metrics: Arc<CoreMetrics>,
-}
-
-/// Runs HTTP/2's streams on the core that owns the connection.
-#[derive(Debug, Clone, Copy)]
-struct Here;
-
-impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Here {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
 }
 
 impl Connections {
     /// Connections whose requests go to `journey`.
     pub fn new(
         journey: Rc<Journey>,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Arc<TlsConfig>>,
         deadlines: Rc<Deadlines>,
         config: &Config,
         metrics: Arc<CoreMetrics>,
@@ -90,23 +83,28 @@ impl Connections {
             .max_buf_size(limits.header_bytes.max(8192))
             // Ours: one timer for the whole connection instead of one for each head.
             .header_read_timeout(None);
-        let mut http2 = http2::Builder::new(Here);
+        let streams = stall::Streams::new(Rc::clone(&deadlines), limits.write_stall_timeout);
+        let mut http2 = http2::Builder::new(streams.clone());
         http2
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .max_concurrent_streams(limits.h2_streams)
+            // RFC 8441: WebSocket as a stream among others.
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(PENDING_RESETS)
             .max_local_error_reset_streams(LOCAL_RESETS);
         Rc::new(Self {
             journey,
-            tls: tls.map(TlsAcceptor::from),
+            certificates: tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
+            tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
             deadlines,
             limits: limits.clone(),
             proxies: config.listen.proxy_protocol.clone(),
             http1,
             http2,
+            streams,
             metrics,
         })
     }
@@ -148,13 +146,14 @@ impl Connections {
         }
         match kind {
             Kind::Plain => {
-                let arrival = Rc::new(Arrival::new(peer, false, false));
+                let arrival = Arrival::new(peer, false, false);
                 self.http1(stream, arrival, permit, draining).await;
             }
             Kind::Tls => {
                 let Some(stream) = self.handshake(stream, peer).await else { return };
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let arrival = Rc::new(Arrival::new(peer, true, h2));
+                let mut arrival = Arrival::new(peer, true, h2);
+                arrival.named = self.named(stream.get_ref().1.server_name());
                 if h2 {
                     self.http2(stream, arrival, permit, draining).await;
                 } else {
@@ -162,6 +161,14 @@ impl Connections {
                 }
             }
         }
+    }
+
+    /// The name that was asked for in the handshake, and what may be asked for then.
+    fn named(&self, name: Option<&str>) -> Option<Named> {
+        let (name, certificates) =
+            (name?.to_ascii_lowercase(), Arc::clone(self.certificates.as_ref()?));
+        let asked = name.clone();
+        Some(Named::new(name, move |host| certificates.may_ask(&asked, host)))
     }
 
     /// For whom a proxy speaks.
@@ -218,13 +225,14 @@ impl Connections {
     async fn http1<S>(
         self: &Rc<Self>,
         stream: S,
-        arrival: Rc<Arrival>,
+        arrival: Arrival,
         permit: ConnectionPermit,
         draining: watch::Receiver<bool>,
     ) where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (pulse, reading, writing) = self.pulse();
+        let arrival = Rc::new(arrival);
         let io = Guarded::new(stream, pulse.clone(), permit, true);
         let journey = Rc::clone(&self.journey);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -243,7 +251,7 @@ impl Connections {
     async fn http2<S>(
         self: &Rc<Self>,
         stream: S,
-        arrival: Rc<Arrival>,
+        mut arrival: Arrival,
         permit: ConnectionPermit,
         draining: watch::Receiver<bool>,
     ) where
@@ -254,12 +262,16 @@ impl Connections {
         let journey = Rc::clone(&self.journey);
         pulse.idle();
         let streams = Rc::new(Streams { open: Cell::new(0), pulse });
+        let held = Rc::clone(&streams);
+        arrival.hold = Some(Box::new(move || Box::new(Streams::begin(&held))));
+        let (arrival, watched) = (Rc::new(arrival), self.streams.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let stream = Streams::begin(&streams);
+            let taken = watched.expect();
             let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
             async move {
                 let response = working.await;
-                Ok::<_, Infallible>(response.map(|body| Watched { body, _done: stream }))
+                Ok::<_, Infallible>(response.map(|body| Taking { body, taken, _done: stream }))
             }
         });
         let connection = self.http2.serve_connection(io, service);
@@ -355,6 +367,38 @@ impl<B: http_body::Body + Unpin, D: Unpin> http_body::Body for Watched<B, D> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body of HTTP/2, which says when the client is given more of it.
+struct Taking<B> {
+    body: B,
+    taken: Rc<stall::Taken>,
+    _done: OpenStream,
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for Taking<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        self.taken.asked();
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data()) {
+            self.taken.handed();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,13 +5,13 @@ mod accept;
 pub mod certificate;
 mod connection;
 mod guarded;
+mod names;
 mod proxy_protocol;
+mod stall;
 mod tls;
 
 pub use accept::{Acceptor, Door, Socket, listen as bind};
 pub use connection::{Connections, Kind, serve};
 #[cfg(fuzzing)]
 pub use proxy_protocol::read_proxy_header;
-pub use rustls::ServerConfig as TlsConfig;
-pub use tls::TlsError;
-pub use tls::server_config as tls_config;
+pub use tls::{Pair, TlsConfig, TlsError};

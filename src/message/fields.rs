@@ -74,6 +74,39 @@ fn strip_listed(headers: &mut HeaderMap, list: &HeaderValue) {
     }
 }
 
+/// Removes from trailers what only a head may say (RFC 9110 section 6.5.1): framing, routing,
+/// credentials, and what changes the meaning of a request. Who merges them into the head would be
+/// deceived.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| {
+        is_hop_by_hop(name)
+            || name.as_str().starts_with("if-")
+            || name.as_str().starts_with("content-")
+            || name.as_str().starts_with("access-control-")
+            || matches!(
+                name.as_str(),
+                "host"
+                    | "authorization"
+                    | "cookie"
+                    | "set-cookie"
+                    | "www-authenticate"
+                    | "cache-control"
+                    | "age"
+                    | "expires"
+                    | "vary"
+                    | "location"
+                    | "expect"
+                    | "max-forwards"
+                    | "pragma"
+                    | "range"
+                    | "origin"
+                    | "via"
+                    | "x-request-id"
+                    | "x-sallyport"
+            )
+    });
+}
+
 /// Takes out and puts in what a route's config says.
 pub fn change(headers: &mut HeaderMap, changes: &Changes) {
     for name in &changes.remove {

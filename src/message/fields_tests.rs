@@ -3,13 +3,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Algorithm, Assertion, HostPolicy, IdentityHeaders, Servers};
+use crate::config::{Algorithm, Assertion, HostPolicy, IdentityHeaders, Servers, UpstreamHttp};
 
 fn upstream() -> Upstream {
     let name = HeaderName::from_static;
     Upstream {
         name: "app".to_owned(),
         servers: Servers::Demo,
+        tls: None,
+        http: UpstreamHttp::One,
         host: HostPolicy::Preserve,
         identity: IdentityHeaders {
             app: None,
@@ -34,6 +36,9 @@ fn upstream() -> Upstream {
         pool_idle: 1,
         pool_idle_timeout: Duration::from_secs(1),
         max_in_flight: 1,
+        queue: 0,
+        queue_wait: Duration::from_secs(1),
+        max_stream_age: None,
     }
 }
 

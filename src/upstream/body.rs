@@ -1,5 +1,6 @@
 //! The two bodies of an exchange, streamed with the peer's pace and never held whole.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,8 +12,10 @@ use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
 use super::http1::{Content, Fault};
-use super::pool::Lease;
-use crate::deadline::{Deadline, Deadlines};
+use super::http2::Open;
+use super::pool::{Lease, Slot};
+use crate::deadline::{Deadline, Deadlines, Timer};
+use crate::message::fields::{self, Firewall};
 
 /// Why a client's body could not be passed on whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,19 @@ struct Streaming {
     left: u64,
     stall: Duration,
     deadline: Deadline,
+    watch: Option<Watch>,
+}
+
+/// For a connection that asks for the body by itself: whose turn it is, and what went wrong.
+#[derive(Debug, Clone)]
+pub(super) struct Watch {
+    /// The server's time: anew for each piece that it is given, and not while the client is waited
+    /// for.
+    pub(super) server: Timer,
+    pub(super) limit: Duration,
+    pub(super) fault: Rc<Cell<Option<BodyFault>>>,
+    /// Keeps trailers from saying what a field of the head could not.
+    pub(super) firewall: Rc<Firewall>,
 }
 
 impl RequestBody {
@@ -65,12 +81,49 @@ impl RequestBody {
             return Self::empty();
         }
         let deadline = deadlines.entry();
-        Self(Some(Box::new(Streaming { incoming, left: limit, stall, deadline })))
+        let watch = None;
+        Self(Some(Box::new(Streaming { incoming, left: limit, stall, deadline, watch })))
     }
 }
 
-fn fail(fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-    Poll::Ready(Some(Err(BodyError(fault))))
+impl RequestBody {
+    /// Has the body tell how it gets on.
+    pub(super) fn watch(&mut self, watch: Watch) {
+        if let Some(streaming) = &mut self.0 {
+            streaming.watch = Some(watch);
+        }
+    }
+}
+
+impl Streaming {
+    fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(watch) = &self.watch {
+            watch.fault.set(Some(fault));
+        }
+        Poll::Ready(Some(Err(BodyError(fault))))
+    }
+
+    /// A client's trailers are no more to be believed than its head.
+    fn cleaned(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let Some(watch) = &self.watch else { return frame };
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                fields::strip_trailers(&mut trailers);
+                watch.firewall.strip(&mut trailers, false);
+                Frame::trailers(trailers)
+            }
+            Err(data) => data,
+        }
+    }
+
+    /// `true`: the server's; `false`: the client's.
+    fn turn(&self, servers: bool) {
+        match &self.watch {
+            Some(watch) if servers => watch.server.arm(watch.limit),
+            Some(watch) => watch.server.disarm(),
+            None => {}
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -89,20 +142,22 @@ impl Body for RequestBody {
                 if !streaming.deadline.is_armed() {
                     streaming.deadline.arm(streaming.stall);
                 }
+                streaming.turn(false);
                 ready!(streaming.deadline.poll(cx));
-                return fail(BodyFault::Stalled);
+                return streaming.fail(BodyFault::Stalled);
             }
         };
         streaming.deadline.disarm();
+        streaming.turn(true);
         let frame = match frame {
             None => return Poll::Ready(None),
-            Some(Err(_)) => return fail(BodyFault::Broken),
-            Some(Ok(frame)) => frame,
+            Some(Err(_)) => return streaming.fail(BodyFault::Broken),
+            Some(Ok(frame)) => streaming.cleaned(frame),
         };
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         match streaming.left.checked_sub(length) {
             Some(left) => streaming.left = left,
-            None => return fail(BodyFault::TooLarge),
+            None => return streaming.fail(BodyFault::TooLarge),
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -122,16 +177,26 @@ impl Body for RequestBody {
 /// An upstream's body on its way to a client.
 #[derive(Debug)]
 pub struct ResponseBody {
-    content: Content,
-    /// The connection, until nothing of the body is left on it.
-    lease: Option<Lease>,
-    /// Goes on sending the request, if this answer began before that was whole.
-    sending: Option<Sending>,
-    /// How it was cut off, not told yet.
-    broken: Option<ResponseError>,
+    source: Source,
     idle: Duration,
     deadline: Option<Deadline>,
     deadlines: Rc<Deadlines>,
+}
+
+#[derive(Debug)]
+enum Source {
+    One {
+        content: Content,
+        /// The connection, until nothing of the body is left on it.
+        lease: Option<Lease>,
+        /// Goes on sending the request, if this answer began before that was whole.
+        sending: Option<Sending>,
+    },
+    Two {
+        incoming: Incoming,
+        /// What counts it as under way, until its end.
+        held: Option<(Open, Slot)>,
+    },
 }
 
 /// A task that ends with the answer at the latest.
@@ -150,6 +215,9 @@ pub enum ResponseError {
     /// The upstream broke off, or sent what has no one meaning.
     #[error("the upstream broke off: {0}")]
     Broken(#[source] Fault),
+    /// The stream was reset, or its connection broke.
+    #[error("the upstream broke off: {0}")]
+    Stream(#[source] hyper::Error),
     /// None came for longer than the upstream's `idle_timeout`.
     #[error("the upstream sent nothing for longer than idle_timeout")]
     Stalled,
@@ -163,35 +231,56 @@ impl ResponseBody {
         idle: Duration,
         deadlines: Rc<Deadlines>,
     ) -> Self {
-        let (lease, deadline, broken) = (Some(lease), None, None);
-        let mut body = Self { content, lease, sending, broken, idle, deadline, deadlines };
+        let source = Source::One { content, lease: Some(lease), sending };
+        let mut body = Self { source, idle, deadline: None, deadlines };
         body.release_if_whole();
         body
     }
 
     /// What stands in for a body after a 101: the connection is HTTP's no more.
     pub(super) fn switched(lease: Lease, idle: Duration, deadlines: Rc<Deadlines>) -> Self {
-        let (content, lease, deadline) = (Content::none(), Some(lease), None);
-        Self { content, lease, sending: None, broken: None, idle, deadline, deadlines }
+        let source = Source::One { content: Content::none(), lease: Some(lease), sending: None };
+        Self { source, idle, deadline: None, deadlines }
+    }
+
+    /// Of a stream among others.
+    pub(super) fn stream(
+        incoming: Incoming,
+        held: (Open, Slot),
+        idle: Duration,
+        deadlines: Rc<Deadlines>,
+    ) -> Self {
+        let source = Source::Two { incoming, held: Some(held) };
+        let mut body = Self { source, idle, deadline: None, deadlines };
+        body.release_if_whole();
+        body
     }
 
     /// The connection may serve another request as soon as nothing of this body is left on it.
     fn release_if_whole(&mut self) {
-        if self.content.is_end()
-            && let Some(lease) = self.lease.take()
-            && self.content.is_reusable()
-        {
-            lease.give_back();
+        match &mut self.source {
+            Source::One { content, lease, .. } => {
+                if content.is_end()
+                    && let Some(lease) = lease.take()
+                    && content.is_reusable()
+                {
+                    lease.give_back();
+                }
+            }
+            Source::Two { incoming, held } => {
+                if incoming.is_end_stream() {
+                    *held = None;
+                }
+            }
         }
     }
 
-    /// Ends the body where it stands, one turn later: what came before the break is sent first, so
-    /// that the client sees an answer that breaks off, and not none.
-    fn cut<T>(&mut self, cx: &Context<'_>, error: ResponseError) -> Poll<T> {
-        // A connection that saw disorder is never used again.
-        (self.lease, self.sending, self.broken) = (None, None, Some(error));
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    /// Lets go of the connection: what saw disorder is never used again.
+    fn abandon(&mut self) {
+        match &mut self.source {
+            Source::One { lease, .. } => *lease = None,
+            Source::Two { held, .. } => *held = None,
+        }
     }
 
     /// How long the upstream may be silent.
@@ -200,8 +289,27 @@ impl ResponseBody {
     }
 
     /// Gives the connection up for another use than HTTP; it never goes back to the pool.
-    pub(super) fn into_lease(mut self) -> Option<Lease> {
-        self.lease.take()
+    pub(super) fn into_lease(self) -> Option<Lease> {
+        match self.source {
+            Source::One { lease, .. } => lease,
+            Source::Two { .. } => None,
+        }
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        match self {
+            Self::One { lease: None, .. } => Poll::Ready(None),
+            Self::One { content, lease: Some(lease), .. } => {
+                let polled = ready!(lease.poll_content(cx, content));
+                Poll::Ready(polled.map(|frame| frame.map_err(ResponseError::Broken)))
+            }
+            Self::Two { incoming, .. } => {
+                let polled = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(polled.map(|frame| frame.map_err(ResponseError::Stream)))
+            }
+        }
     }
 }
 
@@ -214,11 +322,11 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = &mut *self;
-        let Some(lease) = &mut this.lease else {
-            return Poll::Ready(this.broken.take().map(Err));
-        };
-        match lease.poll_content(cx, &mut this.content) {
-            Poll::Ready(Some(Ok(frame))) => {
+        match this.source.poll(cx) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    fields::strip_trailers(trailers);
+                }
                 if let Some(deadline) = &this.deadline {
                     deadline.disarm();
                 }
@@ -227,26 +335,39 @@ impl Body for ResponseBody {
             }
             Poll::Ready(None) => {
                 this.release_if_whole();
-                this.sending = None;
+                match &mut this.source {
+                    Source::One { sending, .. } => *sending = None,
+                    Source::Two { held, .. } => *held = None,
+                }
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(fault))) => this.cut(cx, ResponseError::Broken(fault)),
+            Poll::Ready(Some(Err(error))) => {
+                this.abandon();
+                Poll::Ready(Some(Err(error)))
+            }
             Poll::Pending => {
                 let deadline = this.deadline.get_or_insert_with(|| this.deadlines.entry());
                 if !deadline.is_armed() {
                     deadline.arm(this.idle);
                 }
                 ready!(deadline.poll(cx));
-                this.cut(cx, ResponseError::Stalled)
+                this.abandon();
+                Poll::Ready(Some(Err(ResponseError::Stalled)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.content.is_end()
+        match &self.source {
+            Source::One { content, .. } => content.is_end(),
+            Source::Two { incoming, .. } => incoming.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.content.size_hint()
+        match &self.source {
+            Source::One { content, .. } => content.size_hint(),
+            Source::Two { incoming, .. } => incoming.size_hint(),
+        }
     }
 }

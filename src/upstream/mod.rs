@@ -4,9 +4,13 @@
 mod body;
 mod connect;
 pub mod demo;
+mod frames;
 mod http1;
+mod http2;
 mod pool;
+mod tls;
 mod upgrade;
+mod wire;
 
 use http::{Request, Response};
 
@@ -15,7 +19,8 @@ pub use http1::Fault;
 #[cfg(fuzzing)]
 pub use http1::read_answer;
 pub use pool::{Load, Place, Pool};
-pub use upgrade::{Tunnel, tunnel};
+pub use tls::{Trust, TrustError};
+pub use upgrade::{Ending, Tunnel, tunnel};
 
 use crate::access::Permit;
 use crate::message::reject::Rejection;
@@ -45,7 +50,9 @@ impl From<UpstreamError> for Rejection {
                 Self::UpstreamTimeout
             }
             error @ UpstreamError::Connect(_) => Self::UpstreamUnavailable(error.into()),
-            error @ UpstreamError::Broken(_) => Self::UpstreamInvalid(error.into()),
+            error @ (UpstreamError::Broken(_) | UpstreamError::Stream(_)) => {
+                Self::UpstreamInvalid(error.into())
+            }
             UpstreamError::RequestBody(BodyFault::TooLarge) => Self::PayloadTooLarge,
             UpstreamError::RequestBody(BodyFault::Stalled) => Self::RequestTimeout,
             error @ UpstreamError::RequestBody(BodyFault::Broken) => Self::BodyBroken(error.into()),
@@ -71,6 +78,9 @@ pub enum UpstreamError {
     /// The connection broke, or what came was no HTTP response.
     #[error("the upstream broke the exchange: {0}")]
     Broken(#[source] Fault),
+    /// The stream was reset, or the HTTP/2 connection that it was on broke.
+    #[error("the upstream broke the exchange: {0}")]
+    Stream(#[source] hyper::Error),
     /// The client's body was over the limit, came too slowly, or broke off.
     #[error("the client's request body failed: {0:?}")]
     RequestBody(BodyFault),

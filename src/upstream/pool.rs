@@ -11,13 +11,20 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
+use hyper::client::conn::http2::SendRequest;
 
-use super::body::{RequestBody, ResponseBody, Sending};
+use tokio::sync::Notify;
+
+use super::body::{RequestBody, ResponseBody, Sending, Watch};
+use super::connect::{self, Connected};
 use super::http1::{Connection, Content, Fault};
-use super::{Inbound, Outbound, UpstreamError, connect};
-use crate::config::{HostPolicy, Server, Upstream};
+use super::http2::{self, Multiplexed, Open};
+use super::tls::Trust;
+use super::{Inbound, Outbound, UpstreamError};
+use crate::config::{HostPolicy, Server, Upstream, UpstreamHttp};
 use crate::deadline::{Deadlines, Elapsed, TICK};
+use crate::message::fields::Firewall;
 use crate::observe::CoreMetrics;
 
 /// How many servers are asked for an idle connection before a new one is made.
@@ -25,12 +32,17 @@ const LOOK_DEPTH: usize = 4;
 
 /// Requests under way at one upstream, over all cores.
 #[derive(Debug, Default)]
-pub struct Load(AtomicUsize);
+pub struct Load {
+    under_way: AtomicUsize,
+    /// Requests that wait for one of those to end.
+    waiting: AtomicUsize,
+    freed: Notify,
+}
 
 impl Load {
     /// How many there are now.
     pub fn in_flight(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.under_way.load(Ordering::Relaxed)
     }
 }
 
@@ -47,6 +59,8 @@ pub struct Pool {
     /// Our place in the config, for the counters.
     index: usize,
     metrics: Arc<CoreMetrics>,
+    trust: Option<Arc<Trust>>,
+    firewall: Rc<Firewall>,
 }
 
 #[derive(Debug)]
@@ -55,6 +69,8 @@ struct Servers {
     /// The same as a `Host` field (RFC 9110 section 7.2).
     host: HeaderValue,
     idle: RefCell<Vec<Idle>>,
+    /// Those that carry many exchanges at once.
+    multiplexed: Multiplexed,
 }
 
 #[derive(Debug)]
@@ -73,6 +89,8 @@ pub struct Place {
     pub cores: usize,
     /// The core's counters.
     pub metrics: Arc<CoreMetrics>,
+    /// How to speak TLS to its servers, if they do.
+    pub trust: Option<Arc<Trust>>,
 }
 
 /// A connection on loan to one exchange.
@@ -82,12 +100,17 @@ pub(super) struct Lease {
     pool: Rc<Pool>,
     server: usize,
     slot: Slot,
+    /// Whether other requests would have it so too.
+    keep: bool,
 }
 
 impl Lease {
     /// Back to the pool: the exchange is whole.
     pub(super) fn give_back(self) {
-        let Self { mut connection, pool, server, .. } = self;
+        let Self { mut connection, pool, server, keep, .. } = self;
+        if !keep {
+            return;
+        }
         let Some(server) = pool.servers.get(server) else { return };
         let mut idle = server.idle.borrow_mut();
         if idle.len() < pool.idle_max && !connection.is_spent() {
@@ -128,8 +151,11 @@ pub(super) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.load.0.fetch_sub(1, Ordering::Relaxed);
+        self.load.under_way.fetch_sub(1, Ordering::SeqCst);
         self.metrics.upstream_end(self.index);
+        if self.load.waiting.load(Ordering::SeqCst) > 0 {
+            self.load.freed.notify_one();
+        }
     }
 }
 
@@ -149,14 +175,21 @@ impl Pool {
             .into_iter()
             .map(|address| {
                 let host = match address.port {
-                    80 => HeaderValue::from_str(&address.host),
+                    443 if upstream.tls.is_some() => HeaderValue::from_str(&address.host),
+                    80 if upstream.tls.is_none() => HeaderValue::from_str(&address.host),
                     port => HeaderValue::try_from(format!("{}:{port}", address.host)),
                 };
                 // A server's name has been read as one, so it is fit for a field.
                 let host = host.unwrap_or(HeaderValue::from_static("localhost"));
-                Servers { address, host, idle: RefCell::default() }
+                Servers {
+                    address,
+                    host,
+                    idle: RefCell::default(),
+                    multiplexed: Multiplexed::default(),
+                }
             })
             .collect();
+        let firewall = Rc::new(Firewall::new(&upstream));
         Rc::new(Self {
             upstream,
             load,
@@ -166,6 +199,8 @@ impl Pool {
             idle_max,
             index: place.index,
             metrics: place.metrics,
+            trust: place.trust,
+            firewall,
         })
     }
 
@@ -183,6 +218,7 @@ impl Pool {
                 !idle.connection.is_spent() && u128::from(now.saturating_sub(idle.since)) < limit
             };
             server.idle.borrow_mut().retain_mut(keep);
+            server.multiplexed.sweep(now, limit);
         }
     }
 
@@ -192,18 +228,36 @@ impl Pool {
     /// # Errors
     /// Why there is no response.
     pub async fn send(self: &Rc<Self>, outbound: Outbound) -> Result<Inbound, UpstreamError> {
-        let slot = self.slot()?;
+        let slot = match self.slot() {
+            Ok(slot) => slot,
+            Err(_full) => Box::pin(self.later_slot()).await?,
+        };
         let mut request = outbound.request;
-        let (connection, server) = match self.idle() {
+        // What only HTTP/1.1 can do: a switch of protocols.
+        let only_http1 = self.upstream.http == UpstreamHttp::One
+            || request.headers().contains_key(http::header::UPGRADE);
+        if !only_http1 && let Some(way) = self.multiplexed() {
+            return Box::pin(self.send_stream(request, way, slot)).await;
+        }
+        let idle = if self.upstream.http == UpstreamHttp::Two { None } else { self.idle() };
+        let (connection, server) = match idle {
             Some(found) => found,
-            None => Box::pin(self.open()).await?,
+            None => match Box::pin(self.open(only_http1)).await? {
+                (Connected::One(connection), server) => (connection, server),
+                (Connected::Two(sender), server) => {
+                    let way = self.keep(sender, server)?;
+                    return Box::pin(self.send_stream(request, way, slot)).await;
+                }
+            },
         };
         if self.upstream.host == HostPolicy::Server
             && let Some(server) = self.servers.get(server)
         {
             request.headers_mut().insert(HOST, server.host.clone());
         }
-        let mut lease = Lease { connection, pool: Rc::clone(self), server, slot };
+        // What was made to speak HTTP/1.1 only is not for requests that HTTP/2 may be agreed on for.
+        let keep = !only_http1 || self.upstream.http == UpstreamHttp::One;
+        let mut lease = Lease { connection, pool: Rc::clone(self), server, slot, keep };
         let (response, content) = self.exchange(&mut lease.connection, &mut request).await?;
         let (idle, deadlines) = (self.upstream.idle_timeout, Rc::clone(&self.deadlines));
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -241,11 +295,41 @@ impl Pool {
     }
 
     fn slot(&self) -> Result<Slot, UpstreamError> {
-        let before = self.load.0.fetch_add(1, Ordering::Relaxed);
+        let before = self.load.under_way.fetch_add(1, Ordering::SeqCst);
+        if before >= self.upstream.max_in_flight {
+            self.load.under_way.fetch_sub(1, Ordering::SeqCst);
+            return Err(UpstreamError::Full);
+        }
         self.metrics.upstream_begin(self.index);
         let (load, metrics) = (Arc::clone(&self.load), Arc::clone(&self.metrics));
-        let slot = Slot { load, index: self.index, metrics };
-        if before >= self.upstream.max_in_flight { Err(UpstreamError::Full) } else { Ok(slot) }
+        Ok(Slot { load, index: self.index, metrics })
+    }
+
+    /// Waits until another request has ended, as long as there is room to wait.
+    async fn later_slot(&self) -> Result<Slot, UpstreamError> {
+        let before = self.load.waiting.fetch_add(1, Ordering::SeqCst);
+        let waiting = Waiting(&self.load);
+        if before >= self.upstream.queue {
+            return Err(UpstreamError::Full);
+        }
+        let turn = async {
+            loop {
+                let mut freed = std::pin::pin!(self.load.freed.notified());
+                // From here on none is missed.
+                freed.as_mut().enable();
+                if let Ok(slot) = self.slot() {
+                    return slot;
+                }
+                freed.await;
+            }
+        };
+        let slot = self.deadlines.limit(self.upstream.queue_wait, turn).await;
+        drop(waiting);
+        slot.map_err(|_elapsed| {
+            // A place that was offered to us in the last moment is the next one's.
+            self.load.freed.notify_one();
+            UpstreamError::Full
+        })
     }
 
     /// The warmest connection that can take a request now.
@@ -271,24 +355,120 @@ impl Pool {
 
     /// A new connection to the server whose turn it is, or to the next that can be reached: a
     /// failed connect has sent nothing.
-    async fn open(&self) -> Result<(Box<Connection>, usize), UpstreamError> {
+    async fn open(&self, only_http1: bool) -> Result<(Connected, usize), UpstreamError> {
         let count = self.servers.len();
         let mut failure = UpstreamError::ConnectTimeout;
         for _ in 0..count {
             let index = self.turn.get() % count;
             self.turn.set((index + 1) % count);
             let Some(server) = self.servers.get(index) else { continue };
-            let connecting = connect::connect(&server.address);
+            let (trust, http) = (self.trust.as_deref(), self.upstream.http);
+            let connecting = connect::connect(&server.address, trust, http, only_http1);
             match self.deadlines.limit(self.upstream.connect_timeout, connecting).await {
-                Ok(Ok(connection)) => {
+                Ok(Ok(connected)) => {
                     self.metrics.upstream_connect(self.index);
-                    return Ok((connection, index));
+                    return Ok((connected, index));
                 }
                 Ok(Err(error)) => failure = UpstreamError::Connect(error),
                 Err(Elapsed) => failure = UpstreamError::ConnectTimeout,
             }
         }
         Err(failure)
+    }
+}
+
+/// One who waits; counted until dropped.
+struct Waiting<'a>(&'a Load);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A way to a server for one more exchange.
+struct Way {
+    sender: SendRequest<RequestBody>,
+    open: Open,
+    server: usize,
+}
+
+impl Pool {
+    /// A connection that carries many exchanges, and one more.
+    fn multiplexed(&self) -> Option<Way> {
+        let count = self.servers.len();
+        for offset in 0..count.min(LOOK_DEPTH) {
+            let server = (self.turn.get() + offset) % count;
+            let found = self.servers.get(server).and_then(|one| one.multiplexed.find());
+            if let Some((sender, open)) = found {
+                self.metrics.upstream_reuse(self.index);
+                self.turn.set((server + 1) % count);
+                return Some(Way { sender, open, server });
+            }
+        }
+        None
+    }
+
+    fn keep(&self, fresh: http2::Fresh, server: usize) -> Result<Way, UpstreamError> {
+        let gone = || UpstreamError::Connect(std::io::ErrorKind::NotFound.into());
+        let one = self.servers.get(server).ok_or_else(gone)?;
+        let (sender, open) = one.multiplexed.add(fresh, self.deadlines.ticks());
+        Ok(Way { sender, open, server })
+    }
+
+    /// One exchange among others on its connection.
+    ///
+    /// A connection that turns out to be closed gives the request back unsent, and another one is
+    /// made: nothing of it can have been processed. In every other case it is sent once.
+    async fn send_stream(
+        self: &Rc<Self>,
+        mut request: Box<Request<RequestBody>>,
+        mut way: Way,
+        slot: Slot,
+    ) -> Result<Inbound, UpstreamError> {
+        let limit = self.upstream.first_byte_timeout;
+        let deadline = self.deadlines.entry();
+        let fault = Rc::new(Cell::new(None));
+        if !request.body().is_end_stream() {
+            let (server, fault) = (deadline.timer(), Rc::clone(&fault));
+            let firewall = Rc::clone(&self.firewall);
+            request.body_mut().watch(Watch { server, limit, fault, firewall });
+        }
+        let nowhere = HeaderValue::from_static("localhost");
+        let host = self.servers.get(way.server).map_or(&nowhere, |server| &server.host);
+        http2::convert(&mut request, self.upstream.tls.is_some(), host);
+        let mut fresh = false;
+        let response = loop {
+            deadline.arm(limit);
+            let mut answer = std::pin::pin!(way.sender.try_send_request(*request));
+            let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+                Poll::Pending => deadline.poll(cx).map(|()| Err(UpstreamError::FirstByteTimeout)),
+            });
+            match answered.await? {
+                Ok(response) => break response,
+                Err(mut unsent) => match unsent.take_message() {
+                    Some(again) if !fresh => {
+                        request = Box::new(again);
+                        fresh = true;
+                        let (Connected::Two(sender), server) = self.open(false).await? else {
+                            // It has changed its mind about what it speaks.
+                            return Err(UpstreamError::Stream(unsent.into_error()));
+                        };
+                        way = self.keep(sender, server)?;
+                    }
+                    _ => {
+                        return Err(match fault.get() {
+                            Some(fault) => UpstreamError::RequestBody(fault),
+                            None => UpstreamError::Stream(unsent.into_error()),
+                        });
+                    }
+                },
+            }
+        };
+        let (idle, deadlines) = (self.upstream.idle_timeout, Rc::clone(&self.deadlines));
+        let held = (way.open, slot);
+        Ok(response.map(|incoming| ResponseBody::stream(incoming, held, idle, deadlines)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! 101: the two connections become one stream of bytes.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
@@ -10,10 +11,14 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::ResponseBody;
+use super::frames::Frames;
 use crate::deadline::{Deadlines, Timer};
 
 /// Bytes copied at a time and direction.
 const CHUNK: usize = 16 * 1024;
+
+/// How long a client may take for our last word.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Both ends of a switch of protocols that the upstream has agreed to.
 #[derive(Debug)]
@@ -26,36 +31,67 @@ pub struct Tunnel {
     pub idle: Duration,
 }
 
+/// Why a stream ends that neither side has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Its caller may not go on.
+    Session,
+    /// The gateway stops.
+    Stopping,
+    /// It is as old as it may be.
+    Age,
+}
+
+impl Ending {
+    /// RFC 6455 section 7.4.1.
+    const fn code(self) -> u16 {
+        match self {
+            Self::Session => 1008,
+            Self::Stopping | Self::Age => 1001,
+        }
+    }
+}
+
 /// Copies both ways until either end closes, neither has sent anything for `idle`, or `stop` is
-/// ready.
-pub async fn tunnel(tunnel: Tunnel, deadlines: Rc<Deadlines>, stop: impl Future<Output = ()>) {
+/// ready: then the client is told so, if it stands where a frame may begin.
+pub async fn tunnel(tunnel: Tunnel, deadlines: Rc<Deadlines>, stop: impl Future<Output = Ending>) {
     let Some(lease) = tunnel.upstream.into_lease() else { return };
     // Counted as under way until the end.
     let (connection, _slot) = lease.into_parts();
-    let Some((upstream_in, upstream_out)) = connection.into_halves() else { return };
+    let Some((mut upstream_in, mut upstream_out)) = connection.into_halves() else { return };
     let Ok(client) = tunnel.client.await else { return };
-    let (client_in, client_out) = tokio::io::split(TokioIo::new(client));
+    let (mut client_in, mut client_out) = tokio::io::split(TokioIo::new(client));
     // One for both directions: a page that only listens is not idle while it is told something.
     let quiet = deadlines.entry();
     quiet.arm(tunnel.idle);
     let (timer, idle) = (quiet.timer(), tunnel.idle);
-    let up = copy(client_in, upstream_out, idle, &timer);
-    let down = copy(upstream_in, client_out, idle, &timer);
-    tokio::select! {
+    let frames = RefCell::new(Some(Frames::default()));
+    let up = copy(&mut client_in, &mut upstream_out, idle, &timer, None);
+    let down = copy(&mut upstream_in, &mut client_out, idle, &timer, Some(&frames));
+    let ending = tokio::select! {
         // One half may close and the other go on: each ends by itself.
-        _ = async { tokio::join!(up, down) } => {}
-        () = stop => {}
-        () = poll_fn(|cx| quiet.poll(cx)) => {}
+        _ = async { tokio::join!(up, down) } => return,
+        ending = stop => ending,
+        () = poll_fn(|cx| quiet.poll(cx)) => return,
+    };
+    if frames.borrow().as_ref().is_some_and(Frames::is_between) {
+        let [high, low] = ending.code().to_be_bytes();
+        let farewell = async {
+            client_out.write_all(&[0x88, 2, high, low]).await?;
+            client_out.shutdown().await
+        };
+        let _heard = deadlines.limit(FAREWELL, farewell).await;
     }
 }
 
 async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
     idle: Duration,
     quiet: &Timer,
+    frames: Option<&RefCell<Option<Frames>>>,
 ) {
-    let _ended = pump(&mut from, &mut to, idle, quiet).await;
+    let _ended = pump(from, to, idle, quiet, frames).await;
     // The end of one direction is told to the other side, which may still be sending.
     let _told = to.shutdown().await;
 }
@@ -65,6 +101,7 @@ async fn pump(
     to: &mut (impl AsyncWrite + Unpin),
     idle: Duration,
     quiet: &Timer,
+    frames: Option<&RefCell<Option<Frames>>>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -73,8 +110,14 @@ async fn pump(
             return Ok(());
         };
         quiet.arm(idle);
+        // While bytes are under way nobody knows where the client stands.
+        let known = frames.and_then(|frames| frames.borrow_mut().take());
         to.write_all(bytes).await?;
         to.flush().await?;
+        if let (Some(frames), Some(mut known)) = (frames, known) {
+            known.pass(bytes);
+            *frames.borrow_mut() = Some(known);
+        }
         quiet.arm(idle);
     }
 }

@@ -16,6 +16,12 @@
 //! * `replicas`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
 //! * `replace`: other systems' clients, by config alone;
 //! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
+//! * `doors`, `names`: the listeners beside the gate; certificates
+//! * `proxying`, `forwarding`, `manners`, `http2`, `websocket`, `smuggling`: between the client and
+//!   the application;
+//! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
+//! * `operator`, `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people
+//!   run and use it;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -38,11 +44,13 @@ mod floods;
 mod forwarding;
 mod gallery;
 mod harness;
+mod http2;
 mod imports;
 mod life;
 mod limits;
 mod machines;
 mod manners;
+mod names;
 mod navigation;
 mod operator;
 mod outages;

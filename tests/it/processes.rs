@@ -127,6 +127,38 @@ fn the_signal_to_stop_lets_a_running_request_finish_and_takes_no_more() {
 }
 
 #[test]
+fn before_it_stops_accepting_it_says_for_a_while_that_it_is_not_ready() {
+    let upstream = Upstream::play(|connection| {
+        connection.request()?;
+        connection.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
+              \x81\x05hello",
+        )?;
+        connection.rest().map(drop)
+    });
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), &upstream.url(), &format!("{LISTEN}drain_delay = \"2s\"\n"));
+    let mut process = Process::start(folder.path());
+    let mut wire = process.client().wire();
+    wire.send(
+        "GET /public/socket HTTP/1.1\r\nHost: localhost:8443\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .unwrap();
+    assert_eq!(wire.answer("GET").unwrap().unwrap().status, 101);
+    assert_eq!(wire.bytes(7).unwrap(), b"\x81\x05hello");
+    assert_eq!(process.admin("/readyz").status, 200);
+    process.terminate();
+    process.err.wait_for("stopping soon");
+    assert_eq!(process.admin("/readyz").status, 503);
+    assert_eq!(process.client().get("/auth/login").status, 200, "still accepting");
+    // The stream is told that we go away (1001), and is not waited for.
+    assert_eq!(wire.bytes(4).unwrap(), [0x88, 2, 0x03, 0xe9]);
+    assert_eq!(process.wait().code(), Some(0), "{}", process.err.text());
+}
+
+#[test]
 fn a_request_that_does_not_end_is_cut_off_when_the_drain_timeout_has_passed() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);

@@ -8,7 +8,7 @@ use std::thread;
 
 use sallyport::clock::Stopwatch;
 
-use crate::harness::{Answer, Gate, HOST, PATIENCE, Upstream, response};
+use crate::harness::{Answer, Gate, HOST, PATIENCE, Taken, Upstream, frames, response};
 
 /// A gateway before `upstream` that lets everybody in, with further lines in the upstream's
 /// section.
@@ -437,7 +437,7 @@ fn an_application_that_is_full_is_a_503_and_others_go_on() {
         let _ended = wait.lock().unwrap().recv();
         response("200 OK", &[], "at last")
     });
-    let gate = open_gate(&upstream, "max_in_flight = 1");
+    let gate = open_gate(&upstream, "max_in_flight = 1\nqueue = 0");
     let mut first = gate.client();
     thread::scope(|scope| {
         let first = scope.spawn(move || first.get("/a"));
@@ -448,4 +448,62 @@ fn an_application_that_is_full_is_a_503_and_others_go_on() {
         go.send(()).unwrap();
         assert_eq!(first.join().unwrap().text(), "at last");
     });
+}
+
+#[test]
+fn a_request_beyond_the_limit_waits_for_its_turn_as_long_as_it_may() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let upstream = Upstream::answering(move |request| {
+        if request.line().contains("/slow") {
+            let _ended = wait.lock().unwrap().recv();
+        }
+        response("200 OK", &[], "at last")
+    });
+    let gate = open_gate(&upstream, "max_in_flight = 1\nqueue = 1\nqueue_wait = \"10s\"");
+    thread::scope(|scope| {
+        let mut clients: Vec<_> = (0..4).map(|_| gate.client()).collect();
+        let mut first = clients.pop().unwrap();
+        let first = scope.spawn(move || first.get("/slow"));
+        upstream.wait_for(1);
+        // One has room to wait; the others are told at once.
+        let asked: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| scope.spawn(move || client.get("/a").status))
+            .collect();
+        let refused = Stopwatch::start();
+        while gate.admin("/metrics").text().matches("upstream_busy\"} 2").count() == 0 {
+            assert!(refused.elapsed() < PATIENCE, "{}", gate.admin("/metrics").text());
+        }
+        go.send(()).unwrap();
+        assert_eq!(first.join().unwrap().status, 200);
+        let mut statuses: Vec<u16> = asked.into_iter().map(|one| one.join().unwrap()).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 503, 503]);
+    });
+    let gate = open_gate(&upstream, "max_in_flight = 1\nqueue = 5\nqueue_wait = \"100ms\"");
+    thread::scope(|scope| {
+        let mut first = gate.client();
+        let first = scope.spawn(move || first.get("/slow"));
+        upstream.wait_for(3);
+        let answer = gate.client().get("/a");
+        assert_eq!(answer.verdict(), (503, "upstream_busy".to_owned()), "nobody waits for ever");
+        go.send(()).unwrap();
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+}
+
+#[test]
+fn a_client_of_http2_that_takes_nothing_holds_no_place_at_the_application() {
+    let upstream = Upstream::answering(|_| response("200 OK", &[], &"x".repeat(MIB)));
+    let url = upstream.url();
+    let gate = Gate::start(&format!(
+        "[limits]\nwrite_stall_timeout = \"1s\"\n\
+         [[upstream]]\nname = \"app\"\nservers = [\"{url}\"]\nmax_in_flight = 1\nqueue = 0\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n"
+    ));
+    let mut wire = gate.client().h2_wire();
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/a")];
+    assert_eq!(frames::ask_and_take_nothing(&mut wire, &fields), Taken::Reset);
+    assert_eq!(gate.client().get("/a").status, 200, "its place is free again");
 }

@@ -161,6 +161,92 @@ fn a_websocket_handshake_refreshes_in_passing_and_the_cookies_ride_on_the_101() 
     assert_eq!(wire.bytes(5).unwrap(), b"HELLO");
 }
 
+/// Agrees to WebSocket as a proper server does, greets with a frame, and sends back what comes.
+fn greeting(connection: &mut Connection) -> io::Result<()> {
+    let Some(request) = connection.request()? else { return Ok(()) };
+    let key = request.field("sec-websocket-key").pop().unwrap_or_default();
+    let guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let hash = aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+        &[key.as_bytes(), guid].concat(),
+    );
+    let accept = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash);
+    connection.send(
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+        )
+        .as_bytes(),
+    )?;
+    connection.send(b"\x81\x05hello")?;
+    loop {
+        let piece = connection.bytes(4)?;
+        connection.send(&piece)?;
+    }
+}
+
+#[test]
+fn a_websocket_over_http2_is_a_switch_to_the_application() {
+    let upstream = Upstream::play(greeting);
+    let gate = Gate::before(&upstream);
+    gate.add_user("ada", &[], &[]);
+    let client = gate.signed_in("ada");
+    let own = [("origin", ORIGIN), ("sec-websocket-protocol", "chat")];
+    let (headers, mut stream) = client.stream("/socket", "websocket", &own).unwrap();
+    assert_eq!(headers.get("sec-websocket-protocol").unwrap(), "chat");
+    for name in ["sec-websocket-accept", "upgrade", "connection"] {
+        assert!(headers.get(name).is_none(), "{name}");
+    }
+    let received = upstream.requests().pop().unwrap();
+    assert_eq!(received.line(), "GET /socket HTTP/1.1");
+    assert_eq!(received.field("upgrade"), ["websocket"]);
+    assert_eq!(received.field("sec-websocket-version"), ["13"]);
+    assert_eq!(received.field("x-auth-user"), ["ada"]);
+    assert_eq!(stream.bytes(7), b"\x81\x05hello");
+    stream.send(b"\x82\x02hi");
+    assert_eq!(stream.bytes(4), b"\x82\x02hi");
+    // The word of farewell of an ended session: 1008.
+    assert_eq!(client.twin().post("/auth/logout").status, 200);
+    assert_eq!(stream.bytes(4), [0x88, 2, 0x03, 0xf0]);
+}
+
+#[test]
+fn a_websocket_over_http2_is_refused_like_any_other() {
+    let upstream = Upstream::play(greeting);
+    let gate = Gate::before(&upstream);
+    gate.add_user("ada", &[], &[]);
+    let (own, foreign) = ([("origin", ORIGIN)], [("origin", "https://evil.test")]);
+    let status = |client: &Client, path: &str, protocol: &'static str, fields: &[(&str, &str)]| {
+        client.stream(path, protocol, fields).map(drop).unwrap_err()
+    };
+    assert_eq!(status(&gate.client(), "/socket", "websocket", &own), 401);
+    let client = gate.signed_in("ada");
+    assert_eq!(status(&client, "/socket", "websocket", &foreign), 403);
+    assert_eq!(status(&client, "/admin/socket", "websocket", &own), 403);
+    assert_eq!(status(&client, "/auth/login", "websocket", &own), 404, "no page is a stream");
+    assert_eq!(status(&client, "/socket", "connect-udp", &own), 405);
+    assert!(upstream.requests().is_empty());
+    // One that does not switch, and one that answers another handshake.
+    let upstream = Upstream::answering(|_| response("200 OK", &[], "a page"));
+    let gate = Gate::before(&upstream);
+    assert_eq!(status(&gate.client(), "/public/socket", "websocket", &own), 502);
+    let upstream = Upstream::play(shouting);
+    let gate = Gate::before(&upstream);
+    assert_eq!(status(&gate.client(), "/public/socket", "websocket", &own), 502);
+}
+
+#[test]
+fn a_stream_can_be_given_an_age() {
+    let upstream = Upstream::play(greeting);
+    let gate = open_gate_with(&upstream, "max_stream_age = \"1s\"");
+    let (mut wire, answer) = handshake(&gate.client(), "");
+    assert_eq!(answer.unwrap().status, 101);
+    assert_eq!(wire.bytes(7).unwrap(), b"\x81\x05hello");
+    // 1001: going away.
+    assert_eq!(wire.bytes(4).unwrap(), [0x88, 2, 0x03, 0xe9]);
+    wire.must_close();
+}
+
 #[test]
 fn a_websocket_handshake_of_a_stranger_or_from_a_foreign_page_is_refused() {
     let upstream = Upstream::play(shouting);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::{DAY, Findings, HOUR};
+use super::{DAY, Findings, HOUR, MINUTE};
 use crate::config::file;
 use crate::config::{Listen, Origin, Tls};
 
@@ -38,6 +38,8 @@ pub(super) fn listen(
         None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
     let drain = (Duration::ZERO, HOUR);
+    let delay = (Duration::ZERO, 10 * MINUTE);
+    let drain_delay = found.period("listen.drain_delay", &file.drain_delay, delay);
     let drain_timeout = found.period("listen.drain_timeout", &file.drain_timeout, drain);
     if found.problems.len() > before {
         return None;
@@ -51,6 +53,7 @@ pub(super) fn listen(
         trusted_proxies,
         proxy_protocol,
         cores,
+        drain_delay: drain_delay?,
         drain_timeout: drain_timeout?,
     })
 }
@@ -174,8 +177,12 @@ pub(super) fn tls(file: Option<file::Tls>, found: &mut Findings<'_>) -> Option<T
             let hsts = found.period("tls.hsts", &tls.hsts, (Duration::ZERO, 800 * DAY))?;
             let value = HeaderValue::try_from(format!("max-age={}", hsts.as_secs())).ok();
             Tls::Files {
-                certificate: found.base.join(tls.certificate),
-                key: found.base.join(tls.key),
+                pairs: std::iter::once((tls.certificate, tls.key))
+                    .chain(tls.more.into_iter().map(|pair| (pair.certificate, pair.key)))
+                    .map(|(certificate, key)| (found.base.join(certificate), found.base.join(key)))
+                    .collect(),
+                refuse_unknown: matches!(tls.unknown_host, file::UnknownHost::Refuse),
+                only_13: matches!(tls.min_version, file::TlsVersion::OneThree),
                 hsts: value.filter(|_| !hsts.is_zero()),
             }
         }

@@ -9,6 +9,7 @@ use super::{DAY, Findings, HOUR, MINUTE, SECOND};
 use crate::config::file::{self, NameOrOff};
 use crate::config::{
     Algorithm, Assertion, HostPolicy, IdentityHeaders, Origin, Server, Servers, Upstream,
+    UpstreamHttp, UpstreamTls,
 };
 
 pub(super) fn upstream(
@@ -26,6 +27,7 @@ pub(super) fn upstream(
         found.wrong(&key("name"), text);
     }
     let servers = servers(&key("servers"), &file.servers, found);
+    let (tls, http) = protocol(&at, file, found);
     let identity = identity(&key("identity"), &file.identity, found);
     let assertion = file.assertion.as_ref().map(|file| assertion(&key("assertion"), file, found));
     let own = own_names(&identity, assertion.as_ref().and_then(Option::as_ref));
@@ -36,12 +38,19 @@ pub(super) fn upstream(
     let idle = found.period(&key("idle_timeout"), &file.idle_timeout, (LEAST, DAY));
     let pool = (Duration::ZERO, HOUR);
     let pool_idle_timeout = found.period(&key("pool_idle_timeout"), &file.pool_idle_timeout, pool);
+    let queue_wait = found.period(&key("queue_wait"), &file.queue_wait, (LEAST, MINUTE));
+    let max_stream_age = file
+        .max_stream_age
+        .as_ref()
+        .map(|age| found.period(&key("max_stream_age"), age, (Duration::from_secs(1), 30 * DAY)));
     if found.problems.len() > before {
         return None;
     }
     Some(Upstream {
         name: file.name.clone(),
         servers: servers?,
+        tls,
+        http,
         host: match file.host {
             file::HostPolicy::Preserve => HostPolicy::Preserve,
             file::HostPolicy::Server => HostPolicy::Server,
@@ -55,7 +64,46 @@ pub(super) fn upstream(
         pool_idle: usize::try_from(file.pool_idle).ok()?,
         pool_idle_timeout: pool_idle_timeout?,
         max_in_flight: usize::try_from(file.max_in_flight).ok()?,
+        queue: usize::try_from(file.queue).ok()?,
+        queue_wait: queue_wait?,
+        max_stream_age: max_stream_age.flatten(),
     })
+}
+
+/// How its servers are spoken to.
+fn protocol(
+    at: &str,
+    file: &file::Upstream,
+    found: &mut Findings<'_>,
+) -> (Option<UpstreamTls>, UpstreamHttp) {
+    let key = |name: &str| format!("{at}.{name}");
+    let secure = |one: &&String| one.get(..8).is_some_and(|s| s.eq_ignore_ascii_case("https://"));
+    let https = file.servers.iter().filter(secure).count();
+    if https > 0 && https < file.servers.len() {
+        let hint = "make two upstreams of them";
+        found.wrong_but(&key("servers"), "some are https and some are not", hint);
+    }
+    let tls = (https > 0).then(|| UpstreamTls {
+        ca: file.tls.ca.as_ref().map(|path| found.base.join(path)),
+        name: file.tls.name.clone(),
+    });
+    if tls.is_none() && (file.tls.ca.is_some() || file.tls.name.is_some()) {
+        found.wrong(&key("tls"), "no server is https, so there is nobody to believe");
+    }
+    let http = match (file.http, &tls) {
+        (Some(file::UpstreamHttp::One), _) | (None, None) => UpstreamHttp::One,
+        (Some(file::UpstreamHttp::Two), _) => UpstreamHttp::Two,
+        (Some(file::UpstreamHttp::Auto) | None, Some(_)) => UpstreamHttp::Auto,
+        (Some(file::UpstreamHttp::Auto), None) => {
+            let hint = "write \"1.1\" or \"2\", or https:// servers";
+            found.wrong_but(&key("http"), "without TLS nothing can be agreed on", hint);
+            UpstreamHttp::One
+        }
+    };
+    if matches!(http, UpstreamHttp::Two) && file.servers.iter().any(|one| one == "demo") {
+        found.wrong(&key("http"), "the demonstration speaks HTTP/1.1 only");
+    }
+    (tls, http)
 }
 
 /// Each name stands for one upstream.
@@ -85,16 +133,12 @@ fn servers(key: &str, file: &[String], found: &mut Findings<'_>) -> Option<Serve
     for (index, text) in file.iter().enumerate() {
         let key = format!("{key}[{index}]");
         match Origin::parse(text) {
-            Some(Origin { https: false, host, port }) if port > 0 => {
+            Some(Origin { host, port, .. }) if port > 0 => {
                 let server = Server { host, port };
                 if servers.contains(&server) {
                     found.wrong(&key, format!("{text:?} is there already"));
                 }
                 servers.push(server);
-            }
-            Some(Origin { https: true, .. }) => {
-                let hint = "write http:// and an address on a network that you trust";
-                found.wrong_but(&key, "TLS to applications is not supported yet", hint);
             }
             _ => found.wrong_but(
                 &key,

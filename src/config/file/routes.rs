@@ -11,10 +11,17 @@ use super::{Algorithm, Cors, Headers, NameOrOff, Period, Preflight, Size};
 pub(in crate::config) struct Upstream {
     /// What routes, logs and metrics call it: 1 to 64 letters, digits, `_`, `-`. Each only once.
     pub name: String,
-    /// Its servers, as `"http://HOST:PORT"`; requests go to a healthy one. `["demo"]` is the
+    /// Its servers, as `"http://HOST:PORT"`, or all as `"https://HOST:PORT"`; requests go to them in
+    /// turn. `["demo"]` is the
     /// built-in demonstration application, which shows what an application behind the gateway
     /// receives.
     pub servers: Vec<String>,
+    /// Which HTTP its servers speak. gRPC needs HTTP/2. Default: `"auto"` over TLS, where both sides
+    /// agree on it, else `"1.1"`.
+    pub http: Option<UpstreamHttp>,
+    /// Whom to believe that they are an `https` server of this upstream.
+    #[serde(default)]
+    pub tls: UpstreamTls,
     /// Which `Host` it sees.
     #[serde(default = "host")]
     pub host: HostPolicy,
@@ -50,10 +57,50 @@ pub(in crate::config) struct Upstream {
     #[serde(default = "pool_idle_timeout")]
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "1h"))]
     pub pool_idle_timeout: Period,
-    /// Requests under way at once, over all cores, 1 to 1000000; beyond it 503.
+    /// Requests under way at once, over all cores, 1 to 1000000; those beyond it wait.
     #[serde(default = "max_in_flight")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_in_flight: u32,
+    /// How many requests may wait for their turn, over all cores, 0 to 100000; beyond it 503.
+    #[serde(default = "queue")]
+    #[schemars(range(max = 100_000))]
+    pub queue: u32,
+    /// How long a request may wait for its turn, `"10ms"` to `"1m"`; beyond it 503.
+    #[serde(default = "queue_wait")]
+    pub queue_wait: Period,
+    /// The oldest that a WebSocket, a stream of events or one of gRPC may become, `"1s"` to `"30d"`;
+    /// then it is ended, and its client connects again. Default: any age.
+    pub max_stream_age: Option<Period>,
+}
+
+fn queue() -> u32 {
+    256
+}
+
+fn queue_wait() -> Period {
+    Period::new("5s")
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+pub(in crate::config) enum UpstreamHttp {
+    /// HTTP/1.1
+    #[serde(rename = "1.1")]
+    One,
+    /// HTTP/2; without TLS from the first byte on ("prior knowledge")
+    #[serde(rename = "2")]
+    Two,
+    /// what both sides agree on (ALPN); only over TLS
+    #[serde(rename = "auto")]
+    Auto,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct UpstreamTls {
+    /// PEM file with the authorities to believe. Default: the system's.
+    pub ca: Option<String>,
+    /// The name that the servers' certificate must have. Default: the name in each one's URL.
+    pub name: Option<String>,
 }
 
 fn host() -> HostPolicy {

@@ -36,7 +36,10 @@ pub(in crate::config) struct Listen {
     /// Runtimes that serve requests, 1 to 1024. Default: one per core of the machine.
     #[schemars(range(min = 1, max = 1024))]
     pub cores: Option<u32>,
-    /// How long running requests may go on after the signal to stop, up to `"1h"`. `"0s"` cuts them
+    /// How long accepting goes on after the signal to stop, up to `"10m"`, while `/readyz` says 503: a
+    /// load balancer needs some seconds to hear of it.
+    pub drain_delay: Period,
+    /// How long running requests may go on after that, up to `"1h"`. `"0s"` cuts them
     /// off.
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "1h"))]
     pub drain_timeout: Period,
@@ -53,6 +56,7 @@ impl Default for Listen {
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             cores: None,
+            drain_delay: Period::new("0s"),
             drain_timeout: Period::new("30s"),
         }
     }
@@ -67,12 +71,52 @@ pub(in crate::config) struct Tls {
     pub certificate: String,
     /// PEM file with its private key: PKCS#8, SEC1 or PKCS#1.
     pub key: String,
+    /// Further certificates, each with its key, chosen by the host that a client names: one that has
+    /// it exactly before one with a wildcard.
+    #[serde(default)]
+    pub more: Vec<TlsPair>,
+    /// What becomes of a client that names no host, or one that no certificate has.
+    #[serde(default)]
+    pub unknown_host: UnknownHost,
+    /// The oldest TLS that is spoken.
+    #[serde(default)]
+    pub min_version: TlsVersion,
     /// How long browsers shall use nothing but https for the site's hosts
     /// (`Strict-Transport-Security`), up to `"800d"`; `"0s"`: not told. Never told with the
     /// development certificate.
     #[serde(default = "hsts")]
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "800d"))]
     pub hsts: Period,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct TlsPair {
+    /// PEM file with the certificate chain, the leaf first.
+    pub certificate: String,
+    /// PEM file with its private key.
+    pub key: String,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum UnknownHost {
+    /// it sees the first certificate
+    #[default]
+    Default,
+    /// its handshake ends
+    Refuse,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default)]
+pub(in crate::config) enum TlsVersion {
+    /// TLS 1.2 with forward secrecy and AEAD ciphers only
+    #[default]
+    #[serde(rename = "1.2")]
+    OneTwo,
+    /// TLS 1.3
+    #[serde(rename = "1.3")]
+    OneThree,
 }
 
 fn hsts() -> Period {

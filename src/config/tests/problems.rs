@@ -275,7 +275,7 @@ fn cookies_must_be_such_as_browsers_take() {
 #[test]
 fn headers_that_mean_something_else_are_nobodys_to_choose() {
     let upstream = "[[upstream]]\nname = \"app\"\n\
-        servers = [\"https://a:1\", \"http://a/x\", \"http://a\", \"http://a:80\"]\n\
+        servers = [\"ftp://a:1\", \"http://a/x\", \"http://a\", \"http://a:80\"]\n\
         allowed_names = [\"x_auth_user\", \"Remote.User\", \"x-plain\", \"x_fine\"]\n\
         identity = { user = \"Remote-User\", id = \"Host\", email = \"remote_user\", roles = true, \
         session = \"a b\" }\n\
@@ -283,8 +283,8 @@ fn headers_that_mean_something_else_are_nobodys_to_choose() {
     assert_eq!(
         of(upstream),
         [
-            "gateway.toml:5: upstream[0].servers[0]: TLS to applications is not supported yet; write \
-             http:// and an address on a network that you trust",
+            "gateway.toml:5: upstream[0].servers[0]: \"ftp://a:1\" is not a server; write it as \
+             \"http://127.0.0.1:3000\", without a path",
             "gateway.toml:5: upstream[0].servers[1]: \"http://a/x\" is not a server; write it as \
              \"http://127.0.0.1:3000\", without a path",
             "gateway.toml:5: upstream[0].servers[3]: \"http://a:80\" is there already",

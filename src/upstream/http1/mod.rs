@@ -19,10 +19,9 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::body::{BodyError, RequestBody};
+use super::wire::{Reading, Wire, Writing};
 use chunked::{Chunked, Piece};
 #[cfg(fuzzing)]
 pub use fuzz::read_answer;
@@ -71,9 +70,9 @@ pub(super) struct Connection {
 /// The bytes of a connection.
 #[derive(Debug)]
 enum Stream {
-    Whole(TcpStream),
+    Whole(Wire),
     /// Only what is read; somebody else goes on writing.
-    Reading(OwnedReadHalf),
+    Reading(Reading),
     /// Between the two; never seen.
     Gone,
 }
@@ -100,13 +99,13 @@ enum Framing {
 /// The rest of a request whose answer has begun before it was sent whole.
 #[derive(Debug)]
 pub(super) struct Rest {
-    stream: OwnedWriteHalf,
+    stream: Writing,
     upload: Upload,
 }
 
 impl Connection {
     /// Over a stream on which nothing has been said yet.
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Wire) -> Self {
         Self {
             stream: Stream::Whole(stream),
             input: BytesMut::new(),

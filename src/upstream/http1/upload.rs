@@ -108,7 +108,10 @@ impl Upload {
                 Next::Length(0) => self.next = Next::End,
                 Next::Length(_) | Next::Chunks => match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Pending => {
-                        turn(false);
+                        // TLS may still hold a part of what was written.
+                        if Pin::new(&mut *stream).poll_flush(cx)?.is_ready() {
+                            turn(false);
+                        }
                         return Poll::Pending;
                     }
                     Poll::Ready(Some(Ok(frame))) => {

@@ -132,6 +132,8 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
+        // Tests ask for hosts that the certificate of localhost does not have.
+        config.enable_sni = false;
         Arc::new(config)
     }
 
@@ -181,12 +183,17 @@ impl Client {
             let (head, body) = sender.send_request(made).await.unwrap().into_parts();
             let text =
                 |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let fields = |map: &http::HeaderMap| {
+                map.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+            };
+            let body = body.collect().await.unwrap();
+            let trailers = body.trailers().map(fields).unwrap_or_default();
             Answer {
                 status: head.status.as_u16(),
                 version: "2".to_owned(),
-                fields: head.headers.iter().map(|(n, v)| (n.to_string(), text(v))).collect(),
-                body: body.collect().await.unwrap().to_bytes().to_vec(),
-                ..Answer::default()
+                fields: fields(&head.headers),
+                body: body.to_bytes().to_vec(),
+                trailers,
             }
         });
         self.stream = Some(Http2 { runtime, sender });
@@ -206,6 +213,153 @@ impl Client {
             sender
         });
         Http2 { runtime, sender }
+    }
+}
+
+/// A call over HTTP/2 that goes both ways at once.
+pub(crate) struct Talk {
+    runtime: tokio::runtime::Runtime,
+    body: std::cell::RefCell<hyper::body::Incoming>,
+}
+
+impl Talk {
+    /// The next piece of the answer.
+    pub(crate) fn data(&self) -> Vec<u8> {
+        self.next().into_data().expect("data").to_vec()
+    }
+
+    /// The end of the answer.
+    pub(crate) fn trailers(&self) -> http::HeaderMap {
+        self.next().into_trailers().expect("trailers")
+    }
+
+    fn next(&self) -> http_body::Frame<Bytes> {
+        let mut body = self.body.borrow_mut();
+        let frame = self
+            .runtime
+            .block_on(async { tokio::time::timeout(super::PATIENCE, body.frame()).await });
+        frame.expect("in time").expect("there is more").unwrap()
+    }
+}
+
+impl Client {
+    /// Begins a call with our cookies, and waits until its answer has begun.
+    pub(crate) fn talk<B>(&self, path: &str, body: B, fields: &[(&str, &str)]) -> Talk
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let cookies = self.jar.field(path, self.clock.now()).unwrap_or_default();
+        let mut made = http::Request::builder()
+            .method("POST")
+            .version(http::Version::HTTP_2)
+            .uri(format!("https://{HOST}{path}"))
+            .header("cookie", cookies);
+        for (name, value) in fields {
+            made = made.header(*name, *value);
+        }
+        let made = made.body(body).unwrap();
+        let tls = self.tls(b"h2");
+        let body = runtime.block_on(async {
+            let socket = tokio::net::TcpStream::connect(self.address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let connector = tokio_rustls::TlsConnector::from(tls);
+            let stream = TokioIo::new(connector.connect(name, socket).await.unwrap());
+            let (mut sender, connection) =
+                http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+            tokio::spawn(connection);
+            let answer = sender.send_request(made).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            answer.into_body()
+        });
+        Talk { runtime, body: std::cell::RefCell::new(body) }
+    }
+}
+
+/// A stream of bytes within HTTP/2 (RFC 8441).
+pub(crate) struct Stream {
+    runtime: tokio::runtime::Runtime,
+    io: TokioIo<hyper::upgrade::Upgraded>,
+}
+
+impl Stream {
+    /// Sends bytes as they are.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.runtime.block_on(tokio::io::AsyncWriteExt::write_all(&mut self.io, bytes)).unwrap();
+    }
+
+    /// Reads exactly so many bytes.
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let read = tokio::io::AsyncReadExt::read_exact(&mut self.io, &mut bytes);
+        let read =
+            self.runtime.block_on(async { tokio::time::timeout(super::PATIENCE, read).await });
+        read.expect("in time").unwrap();
+        bytes
+    }
+}
+
+impl Client {
+    /// Asks for a stream of `protocol` by an extended CONNECT with our cookies. The stream, or the
+    /// status of a refusal.
+    pub(crate) fn stream(
+        &self,
+        path: &str,
+        protocol: &'static str,
+        fields: &[(&str, &str)],
+    ) -> Result<(http::HeaderMap, Stream), u16> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let cookies = self.jar.field(path, self.clock.now()).unwrap_or_default();
+        let mut made = http::Request::builder()
+            .method("CONNECT")
+            .version(http::Version::HTTP_2)
+            .uri(format!("https://{HOST}{path}"))
+            .header("sec-websocket-version", "13")
+            .extension(hyper::ext::Protocol::from_static(protocol));
+        if !cookies.is_empty() {
+            made = made.header("cookie", cookies);
+        }
+        for (name, value) in fields {
+            made = made.header(*name, *value);
+        }
+        let made = made.body(Full::new(Bytes::new())).unwrap();
+        let tls = self.tls(b"h2");
+        let answer = runtime.block_on(async {
+            let socket = tokio::net::TcpStream::connect(self.address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let connector = tokio_rustls::TlsConnector::from(tls);
+            let stream = TokioIo::new(connector.connect(name, socket).await.unwrap());
+            let (mut sender, connection) =
+                http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+            tokio::spawn(connection);
+            // The server's settings, which allow it, come with the first answer at the latest.
+            let first = http::Request::get(format!("https://{HOST}/auth/login"));
+            let first = first.body(Full::new(Bytes::new())).unwrap();
+            sender.send_request(first).await.unwrap();
+            let answer = sender.send_request(made).await.unwrap();
+            if answer.status() != 200 {
+                return Err(answer.status().as_u16());
+            }
+            let headers = answer.headers().clone();
+            Ok((headers, hyper::upgrade::on(answer).await.unwrap(), sender))
+        });
+        // The connection lives as long as somebody may send on it.
+        answer.map(|(headers, upgraded, sender)| {
+            runtime.spawn(async move {
+                let _sender = sender;
+                std::future::pending::<()>().await
+            });
+            (headers, Stream { io: TokioIo::new(upgraded), runtime })
+        })
     }
 }
 

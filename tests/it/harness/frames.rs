@@ -49,11 +49,7 @@ pub(crate) fn reset_often(wire: &mut Wire, count: u32) -> Taken {
 
 /// Sends one request without a body, its fields in this order, and tells what became of it.
 pub(crate) fn ask(wire: &mut Wire, fields: &[(&str, &str)]) -> Taken {
-    let block = literals(fields);
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend(frame(SETTINGS, 0, 0, &[]));
-    bytes.extend(frame(HEADERS, WHOLE, 1, &block));
-    wire.send(bytes).unwrap();
+    wire.send(request(fields, &[])).unwrap();
     loop {
         let Ok((kind, stream, payload)) = read(wire) else { return Taken::Ended };
         match (kind, stream) {
@@ -63,6 +59,31 @@ pub(crate) fn ask(wire: &mut Wire, fields: &[(&str, &str)]) -> Taken {
             _ => {}
         }
     }
+}
+
+/// Sends one request without a body and with a window of zero, so that nothing of an answer's body
+/// can be taken, and tells what became of it after its head.
+pub(crate) fn ask_and_take_nothing(wire: &mut Wire, fields: &[(&str, &str)]) -> Taken {
+    // RFC 9113 section 6.5.2: SETTINGS_INITIAL_WINDOW_SIZE.
+    let no_window = [0, 4, 0, 0, 0, 0];
+    wire.send(request(fields, &no_window)).unwrap();
+    loop {
+        let Ok((kind, stream, payload)) = read(wire) else { return Taken::Ended };
+        match (kind, stream) {
+            (HEADERS, 1) => assert_eq!(status(&payload), 200),
+            (RST_STREAM, 1) => return Taken::Reset,
+            (GOAWAY, _) => return Taken::Ended,
+            _ => {}
+        }
+    }
+}
+
+/// The bytes that open a connection with these settings, and one request on it.
+fn request(fields: &[(&str, &str)], settings: &[u8]) -> Vec<u8> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, settings));
+    bytes.extend(frame(HEADERS, WHOLE, 1, &literals(fields)));
+    bytes
 }
 
 /// A header block of these fields.

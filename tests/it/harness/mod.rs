@@ -12,6 +12,7 @@ mod jar;
 mod log;
 mod process;
 mod upstream;
+mod upstream2;
 mod wire;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub(crate) use jar::Jar;
 pub(crate) use log::Log;
 pub(crate) use process::{Process, add_user, sallyport};
 pub(crate) use upstream::{Connection, Request, Upstream, response};
+pub(crate) use upstream2::{AnyBody, Upstream2};
 pub(crate) use wire::Wire;
 
 /// How long a test waits for what must come at once. Long, for the machine may be busy.
