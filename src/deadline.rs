@@ -142,6 +142,11 @@ impl Deadline {
         self.due.load(Ordering::Relaxed) != NEVER
     }
 
+    /// How many ticks there have been.
+    pub fn now(&self) -> u32 {
+        self.deadlines.ticks()
+    }
+
     /// A handle that can cross into what must be `Send` (the connection's byte stream).
     pub fn timer(&self) -> Timer {
         Timer { now: Arc::clone(&self.deadlines.now), due: Arc::clone(&self.due) }

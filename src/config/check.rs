@@ -255,6 +255,7 @@ fn limits(file: &file::Limits, found: &mut Findings<'_>) -> Option<Limits> {
     let own_body_timeout = found.period("limits.own_body_timeout", &file.own_body_timeout, SHORT);
     let write_stall_timeout =
         found.period("limits.write_stall_timeout", &file.write_stall_timeout, (SECOND, HOUR));
+    let body_min_rate = found.size("limits.body_min_rate", &file.body_min_rate, 0, 1 << 30);
     let body_stall_timeout =
         found.period("limits.body_stall_timeout", &file.body_stall_timeout, (SECOND, HOUR));
     Some(Limits {
@@ -270,6 +271,7 @@ fn limits(file: &file::Limits, found: &mut Findings<'_>) -> Option<Limits> {
         own_body_timeout: own_body_timeout?,
         h2_streams: file.h2_streams,
         write_stall_timeout: write_stall_timeout?,
+        body_min_rate: body_min_rate?,
         body_stall_timeout: body_stall_timeout?,
     })
 }

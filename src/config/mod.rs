@@ -448,6 +448,9 @@ pub struct Limits {
     pub h2_streams: u32,
     /// A client that takes none of a response for this long is cut off.
     pub write_stall_timeout: Duration,
+    /// Bytes of its body that a client must send in each second that it is waited for, over the whole
+    /// body, once that has been `body_stall_timeout`. 0: any.
+    pub body_min_rate: u64,
     /// A client that sends none of its body for this long is cut off.
     pub body_stall_timeout: Duration,
 }

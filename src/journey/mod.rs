@@ -276,10 +276,15 @@ impl Journey {
         let routes = &self.shared.routes;
         let find = |path: &str| routes.find_index(&target.host.name, path, method);
         let found = find(&target.path);
-        // `/admin;x` is `/admin` to some applications and another path to others. Where the rule
-        // would differ, neither reading is ours to choose.
-        if let Some(cut) = path::without_parameters(&target.path)
-            && find(&cut) != found
+        // `/admin;x` is `/admin` to some applications and another path to others, and `/admin%21` is
+        // `/admin!`. Where the rule would differ, neither reading is ours to choose.
+        let elsewhere =
+            |path: &str| path::without_parameters(path).is_some_and(|cut| find(&cut) != found);
+        if elsewhere(&target.path) {
+            return Err(Rejection::AmbiguousPath);
+        }
+        if let Some(plain) = path::with_plain_delimiters(&target.path)
+            && (find(&plain) != found || elsewhere(&plain))
         {
             return Err(Rejection::AmbiguousPath);
         }

@@ -19,7 +19,7 @@ use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
 use crate::message::{cookies, fields, forwarded};
 use crate::token::AssertionClaims;
-use crate::upstream::{Outbound, RequestBody};
+use crate::upstream::{Outbound, Pace, RequestBody};
 
 /// About as many fields as we add.
 const OURS: usize = 12;
@@ -124,7 +124,7 @@ impl Journey {
         let body = RequestBody::new(
             body,
             known.route.body_bytes,
-            limits.body_stall_timeout,
+            Pace { stall: limits.body_stall_timeout, rate: limits.body_min_rate },
             &self.deadlines,
         );
         let path = match &known.route.manners.mapping {

@@ -78,6 +78,33 @@ pub fn without_parameters(path: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(cut))
 }
 
+/// `path`, which is canonical, as applications see it to which an escaped delimiter (`%21`) is the
+/// plain one (`!`). To RFC 3986 (section 2.2) they are two paths, and to most applications one.
+/// `None` when there is none to decode. A path whose route differs between the two has no safe
+/// answer.
+pub fn with_plain_delimiters(path: &str) -> Option<String> {
+    let mut rest = path;
+    let mut plain = String::new();
+    let mut found = false;
+    while let Some((before, after)) = rest.split_once('%') {
+        plain.push_str(before);
+        let delimiter = pair(after.as_bytes()).map(|(byte, _)| byte).filter(|&byte| is_pchar(byte));
+        match delimiter {
+            Some(byte) => {
+                found = true;
+                plain.push(char::from(byte));
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                plain.push('%');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    found.then_some(plain)
+}
+
 /// Whether `path` certainly is canonical. "No" only means that the thorough way has to look.
 fn is_canonical(path: &[u8]) -> bool {
     let mut rest = path;

@@ -254,3 +254,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn escaped_delimiters_are_shown_as_plain_ones() {
+    for (path, plain) in [
+        ("/admin%21", Some("/admin!")),
+        ("/a%40b/%24%26%27%28%29%2A%2B%2C%3B%3D%3A", Some("/a@b/$&'()*+,;=:")),
+        ("/%C3%A4%21%20x", Some("/%C3%A4!%20x")),
+        ("/%C3%A4%20", None),
+        ("/100%25", None),
+        ("/plain!", None),
+    ] {
+        assert_eq!(canonical(path).unwrap(), path, "it is canonical");
+        assert_eq!(with_plain_delimiters(path).as_deref(), plain, "{path}");
+    }
+}

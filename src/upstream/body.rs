@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::http1::{Content, Fault};
 use super::http2::Open;
 use super::pool::{Lease, Slot};
-use crate::deadline::{Deadline, Deadlines, Timer};
+use crate::deadline::{Deadline, Deadlines, TICK, Timer};
 use crate::message::fields::{self, Firewall};
 
 /// Why a client's body could not be passed on whole.
@@ -52,9 +52,46 @@ pub struct RequestBody(Option<Box<Streaming>>);
 struct Streaming {
     incoming: Incoming,
     left: u64,
-    stall: Duration,
+    pace: Pace,
     deadline: Deadline,
+    waited: Waited,
     watch: Option<Watch>,
+}
+
+/// How slowly a client may send its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Some bytes must come in each such time.
+    pub stall: Duration,
+    /// So many must come in each second of waiting, once `stall` has been waited in all; 0: any.
+    pub rate: u64,
+}
+
+/// What a client's body has cost in time: only while we wait for the client, for an application that
+/// takes little at a time is not the client's fault.
+#[derive(Debug, Default)]
+struct Waited {
+    since: Option<u32>,
+    ticks: u32,
+    bytes: u64,
+}
+
+impl Waited {
+    fn begin(&mut self, now: u32) {
+        self.since.get_or_insert(now);
+    }
+
+    fn end(&mut self, now: u32, bytes: u64) {
+        if let Some(since) = self.since.take() {
+            self.ticks = self.ticks.saturating_add(now.saturating_sub(since));
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    fn is_too_slow(&self, pace: Pace) -> bool {
+        let waited = TICK.saturating_mul(self.ticks);
+        waited > pace.stall && self.bytes < pace.rate.saturating_mul(waited.as_secs())
+    }
 }
 
 /// For a connection that asks for the body by itself: whose turn it is, and what went wrong.
@@ -75,14 +112,21 @@ impl RequestBody {
         Self(None)
     }
 
-    /// At most `limit` bytes of `incoming`, of which some must come every `stall`.
-    pub fn new(incoming: Incoming, limit: u64, stall: Duration, deadlines: &Rc<Deadlines>) -> Self {
+    /// At most `limit` bytes of `incoming`, at this pace at least.
+    pub fn new(incoming: Incoming, limit: u64, pace: Pace, deadlines: &Rc<Deadlines>) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
         let deadline = deadlines.entry();
         let watch = None;
-        Self(Some(Box::new(Streaming { incoming, left: limit, stall, deadline, watch })))
+        Self(Some(Box::new(Streaming {
+            incoming,
+            left: limit,
+            pace,
+            deadline,
+            waited: Waited::default(),
+            watch,
+        })))
     }
 }
 
@@ -140,8 +184,9 @@ impl Body for RequestBody {
             Poll::Pending => {
                 // Armed on the first wait after a piece, so that each piece has its own time.
                 if !streaming.deadline.is_armed() {
-                    streaming.deadline.arm(streaming.stall);
+                    streaming.deadline.arm(streaming.pace.stall);
                 }
+                streaming.waited.begin(streaming.deadline.now());
                 streaming.turn(false);
                 ready!(streaming.deadline.poll(cx));
                 return streaming.fail(BodyFault::Stalled);
@@ -155,6 +200,10 @@ impl Body for RequestBody {
             Some(Ok(frame)) => streaming.cleaned(frame),
         };
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        streaming.waited.end(streaming.deadline.now(), length);
+        if streaming.waited.is_too_slow(streaming.pace) {
+            return streaming.fail(BodyFault::Stalled);
+        }
         match streaming.left.checked_sub(length) {
             Some(left) => streaming.left = left,
             None => return streaming.fail(BodyFault::TooLarge),
@@ -369,5 +418,44 @@ impl Body for ResponseBody {
             Source::One { content, .. } => content.size_hint(),
             Source::Two { incoming, .. } => incoming.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trickle_is_too_slow_and_a_pause_or_a_slow_application_is_not() {
+        let pace = Pace { stall: Duration::from_secs(30), rate: 64 };
+        let second = 4;
+        let mut trickle = Waited::default();
+        let mut now = 0;
+        let mut cut_after = 0;
+        while !trickle.is_too_slow(pace) {
+            // A byte every ten seconds is no stall, and yet no way to send a body.
+            trickle.begin(now);
+            now += 10 * second;
+            trickle.end(now, 1);
+            cut_after += 10;
+            assert!(cut_after < 100);
+        }
+        assert_eq!(cut_after, 40, "as soon as there is no doubt");
+        // One that has sent much may pause; time for which nobody waited does not count.
+        let mut honest = Waited::default();
+        honest.end(0, 1 << 20);
+        honest.begin(0);
+        honest.end(300 * second, 1);
+        assert!(!honest.is_too_slow(pace));
+        let mut held_back = Waited::default();
+        for minute in 0..60 {
+            held_back.begin(minute * 60 * second);
+            held_back.end(minute * 60 * second, 1);
+        }
+        assert!(!held_back.is_too_slow(pace));
+        let mut any = Waited::default();
+        any.begin(0);
+        any.end(1000 * second, 1);
+        assert!(!any.is_too_slow(Pace { rate: 0, ..pace }));
     }
 }

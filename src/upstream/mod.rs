@@ -14,7 +14,7 @@ mod wire;
 
 use http::{Request, Response};
 
-pub use body::{BodyFault, RequestBody, ResponseBody};
+pub use body::{BodyFault, Pace, RequestBody, ResponseBody};
 pub use http1::Fault;
 #[cfg(fuzzing)]
 pub use http1::read_answer;

@@ -17,8 +17,8 @@
 //! * `replace`: other systems' clients, by config alone;
 //! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
 //! * `doors`, `names`: the listeners beside the gate; certificates
-//! * `proxying`, `forwarding`, `manners`, `http2`, `websocket`, `smuggling`: between the client and
-//!   the application;
+//! * `proxying`, `forwarding`, `manners`, `http2`, `websocket`, `smuggling`, `misbehaving`: between the
+//!   client and the application;
 //! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
 //! * `operator`, `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people
 //!   run and use it;
@@ -50,6 +50,7 @@ mod life;
 mod limits;
 mod machines;
 mod manners;
+mod misbehaving;
 mod names;
 mod navigation;
 mod operator;

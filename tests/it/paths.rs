@@ -414,3 +414,31 @@ fn http2_has_one_host_and_an_absolute_path_too() {
     }
     assert_eq!(upstream.requests().len(), answered, "{:#?}", upstream.requests());
 }
+
+#[test]
+fn an_escaped_delimiter_is_no_way_round_a_route() {
+    let upstream = Upstream::answering(|request| response("200 OK", &[], &request.line()));
+    let gate = Gate::start(&format!(
+        "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n\
+         [[route]]\npath = \"/admin!/**\"\n\
+         [[route]]\npath = \"/b%40c/**\"\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n",
+        upstream.url()
+    ));
+    let mut client = gate.client();
+    for (path, status) in [
+        ("/admin!/x", 401),
+        ("/admin%21/x", 400),
+        ("/b%40c/x", 401),
+        ("/b@c/x", 200),
+        // Elsewhere either spelling is what it is.
+        ("/files/a%21b%40c", 200),
+        ("/files/a!b@c", 200),
+    ] {
+        let answer = client.get(path);
+        assert_eq!(answer.status, status, "{path}: {answer:#?}");
+        if status == 200 {
+            assert_eq!(answer.text(), format!("GET {path} HTTP/1.1"), "as it was sent");
+        }
+    }
+}

@@ -137,7 +137,7 @@ fn before_it_stops_accepting_it_says_for_a_while_that_it_is_not_ready() {
         connection.rest().map(drop)
     });
     let folder = tempfile::tempdir().unwrap();
-    configure(folder.path(), &upstream.url(), &format!("{LISTEN}drain_delay = \"2s\"\n"));
+    configure(folder.path(), &upstream.url(), &format!("{LISTEN}drain_delay = \"6s\"\n"));
     let mut process = Process::start(folder.path());
     let mut wire = process.client().wire();
     wire.send(

@@ -173,6 +173,10 @@ pub(in crate::config) struct Limits {
     /// A client that takes none of a response for this long is cut off, `"1s"` to `"1h"`.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub write_stall_timeout: Period,
+    /// Bytes of its body that a client must send in each second in which it is waited for, on average,
+    /// once it has been waited for as long as `body_stall_timeout`; a slower one is cut off. Waiting for
+    /// the application does not count. 0: any rate.
+    pub body_min_rate: Size,
     /// A client that sends none of its body for this long is cut off, `"1s"` to `"1h"`.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub body_stall_timeout: Period,
@@ -193,6 +197,7 @@ impl Default for Limits {
             own_body_timeout: Period::new("10s"),
             h2_streams: 100,
             write_stall_timeout: Period::new("30s"),
+            body_min_rate: Size::new("64B"),
             body_stall_timeout: Period::new("30s"),
         }
     }
