@@ -248,7 +248,8 @@ impl Gateway {
         self.stop.send_replace(Phase::Draining);
         if !self.drain_delay.is_zero() {
             tracing::info!("stopping soon: not ready any more, and still accepting");
-            self.room.block_on(tokio::time::sleep(self.drain_delay));
+            let delay = self.drain_delay;
+            self.room.block_on(async move { tokio::time::sleep(delay).await });
         }
         tracing::info!("stopping: no more connections, requests under way may finish");
         self.drain.send_replace(true);

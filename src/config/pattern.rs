@@ -71,6 +71,10 @@ pub enum BadPattern {
     /// What is refused in requests too, so that such a route could never match.
     #[error("{0:?} holds an encoded slash or backslash, a control character or a doubled escape")]
     Refused(String),
+    /// A delimiter that stands for itself, escaped: a request with either spelling is refused where
+    /// the route depends on it, so such a route could never match.
+    #[error("{0:?} escapes a delimiter that stands for itself; write it plain")]
+    EscapedDelimiter(String),
     /// Bytes that are not UTF-8 once decoded.
     #[error("{0:?} is not UTF-8 once decoded")]
     NotUtf8(String),
@@ -233,7 +237,7 @@ fn canonical_segment(part: &str) -> Result<String, BadPattern> {
     }
     let mut canonical = String::with_capacity(part.len());
     let mut decoded = Vec::with_capacity(part.len());
-    let mut bytes = part.bytes();
+    let (mut bytes, mut escaped) = (part.bytes(), false);
     // The same rules as for requests: what would be refused there could never match here.
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
@@ -249,6 +253,7 @@ fn canonical_segment(part: &str) -> Result<String, BadPattern> {
             if twice || matches!(value, b'/' | b'\\') {
                 return Err(BadPattern::Refused(own()));
             }
+            escaped |= b"!$&'()*+,;=:@".contains(&value);
             push(&mut canonical, value, is_unreserved(value));
             decoded.push(value);
         } else {
@@ -269,6 +274,9 @@ fn canonical_segment(part: &str) -> Result<String, BadPattern> {
     // With parameters too: some applications cut them off first.
     if matches!(decoded.split(';').next(), Some("." | "..")) {
         return Err(BadPattern::DotSegment(own()));
+    }
+    if escaped {
+        return Err(BadPattern::EscapedDelimiter(own()));
     }
     Ok(canonical)
 }

@@ -421,7 +421,7 @@ fn an_escaped_delimiter_is_no_way_round_a_route() {
     let gate = Gate::start(&format!(
         "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n\
          [[route]]\npath = \"/admin!/**\"\n\
-         [[route]]\npath = \"/b%40c/**\"\n\
+         [[route]]\npath = \"/b@c/**\"\n\
          [[route]]\npath = \"/**\"\naccess = \"public\"\n",
         upstream.url()
     ));
@@ -429,8 +429,8 @@ fn an_escaped_delimiter_is_no_way_round_a_route() {
     for (path, status) in [
         ("/admin!/x", 401),
         ("/admin%21/x", 400),
-        ("/b%40c/x", 401),
-        ("/b@c/x", 200),
+        ("/b%40c/x", 400),
+        ("/b@c/x", 401),
         // Elsewhere either spelling is what it is.
         ("/files/a%21b%40c", 200),
         ("/files/a!b@c", 200),

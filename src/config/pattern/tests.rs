@@ -33,6 +33,7 @@ fn what_could_never_match_is_refused() {
     assert_eq!(refusal("/a/../b"), BadPattern::DotSegment(own("..")));
     assert_eq!(refusal("/a/%2e%2E"), BadPattern::DotSegment(own("%2e%2E")));
     assert_eq!(refusal("/.%3Bx"), BadPattern::DotSegment(own(".%3Bx")));
+    assert_eq!(refusal("/a%21"), BadPattern::EscapedDelimiter(own("a%21")));
     assert_eq!(refusal("/..;x"), BadPattern::DotSegment(own("..;x")));
     assert_eq!(refusal("/**/a"), BadPattern::RestNotLast);
     assert_eq!(refusal("/**/"), BadPattern::RestNotLast);
