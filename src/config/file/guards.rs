@@ -175,7 +175,8 @@ pub(in crate::config) struct Limits {
     pub write_stall_timeout: Period,
     /// Bytes of its body that a client must send in each second in which it is waited for, on average,
     /// once it has been waited for as long as `body_stall_timeout`; a slower one is cut off. Waiting for
-    /// the application does not count. 0: any rate.
+    /// the application does not count. `"0B"` (any rate) to `"1GiB"`.
+    #[schemars(extend("x-minimum" = "0B", "x-maximum" = "1GiB"))]
     pub body_min_rate: Size,
     /// A client that sends none of its body for this long is cut off, `"1s"` to `"1h"`.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]

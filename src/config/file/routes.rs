@@ -67,9 +67,11 @@ pub(in crate::config) struct Upstream {
     pub queue: u32,
     /// How long a request may wait for its turn, `"10ms"` to `"1m"`; beyond it 503.
     #[serde(default = "queue_wait")]
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1m"))]
     pub queue_wait: Period,
     /// The oldest that a WebSocket, a stream of events or one of gRPC may become, `"1s"` to `"30d"`;
     /// then it is ended, and its client connects again. Default: any age.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "30d"))]
     pub max_stream_age: Option<Period>,
 }
 

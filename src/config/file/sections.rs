@@ -38,6 +38,7 @@ pub(in crate::config) struct Listen {
     pub cores: Option<u32>,
     /// How long accepting goes on after the signal to stop, up to `"10m"`, while `/readyz` says 503: a
     /// load balancer needs some seconds to hear of it.
+    #[schemars(extend("x-minimum" = "0s", "x-maximum" = "10m"))]
     pub drain_delay: Period,
     /// How long running requests may go on after that, up to `"1h"`. `"0s"` cuts them
     /// off.
