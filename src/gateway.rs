@@ -2,6 +2,7 @@
 //! No part looks anything up: all that it needs is handed to it here.
 
 mod admin;
+mod captcha;
 mod core;
 
 use std::io;
@@ -17,7 +18,7 @@ use self::core::{Core, Outline};
 use crate::clock::Clock;
 use crate::config::{Config, Endpoint, Remember, SecretKind, Server, Servers, Tls};
 use crate::endpoints::Endpoints;
-use crate::endpoints::pages::{Brand, PageError, PageSettings, Pages};
+use crate::endpoints::pages::{self, Brand, PageError, PageSettings, Pages};
 use crate::id::TokenId;
 use crate::journey::route::RouteTable;
 use crate::journey::{self, Shared};
@@ -29,7 +30,7 @@ use crate::message::via::Via;
 use crate::observe::{AccessWriter, Names, ObserveError, Registry};
 use crate::session::{self, Sessions, Settings};
 use crate::store::{self, StoreError};
-use crate::upstream::{Load, Trust, TrustError, demo};
+use crate::upstream::{Load, ServiceError, Trust, TrustError, demo};
 
 /// Threads for the store and for what else must not hold up a core.
 const ROOM_THREADS: usize = 2;
@@ -73,6 +74,17 @@ pub enum StartError {
     /// The access log could not be opened.
     #[error("log.access: {0}")]
     Log(#[from] ObserveError),
+    /// The captcha's stand-in could not be started.
+    #[error("captcha.stand_in: {address} cannot be listened on: {source}{}", hint(source))]
+    StandIn {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The captcha's service cannot be called.
+    #[error("captcha: {0}")]
+    Captcha(#[from] ServiceError),
     /// A page could not be made ready.
     #[error("pages: {0}")]
     Pages(#[from] PageError),
@@ -147,6 +159,7 @@ impl Gateway {
             .map_err(|source| StartError::System { what: "a runtime", source })?;
         // Addresses first: a second copy must fail before it touches anything.
         let doors = room.block_on(async { Doors::bind(&config) })?;
+        let check = room.block_on(captcha::Check::new(&config, &clock))?;
         let tls = config.listen.https.map(|_| tls(&config.tls, &clock)).transpose()?;
         let store = room.block_on(store::open(&config.store))?;
         let sessions = room.block_on(Sessions::start(session::Parts {
@@ -154,13 +167,18 @@ impl Gateway {
             clock: clock.clone(),
             room: room.handle().clone(),
             settings: Settings::of(&config),
+            captcha: check.captcha,
         }))?;
         let access = AccessWriter::open(&config.log)?.map(Arc::new);
         let registry = registry(&config);
         let shared = Arc::new(Shared {
             routes: RouteTable::new(config.routes.clone()),
             firewalls: config.upstreams.iter().map(|one| Firewall::new(one)).collect(),
-            endpoints: Endpoints::new(Arc::clone(&config), Arc::clone(&sessions), pages(&config)?),
+            endpoints: Endpoints::new(
+                Arc::clone(&config),
+                Arc::clone(&sessions),
+                pages_with(&config, check.widget)?,
+            ),
             sessions: Arc::clone(&sessions),
             clock,
             via: Via::new(&mark()?),
@@ -195,6 +213,9 @@ impl Gateway {
         if let Some(door) = doors.http {
             addresses.http = door.local_addr().ok();
             room.spawn(admin::redirect(door, config.listen.public_url.clone(), phase));
+        }
+        if let Some(stand_in) = check.stand_in {
+            room.spawn(stand_in.run());
         }
         room.spawn(acceptor.run(doors.gates, draining));
         Ok(Self {
@@ -332,6 +353,11 @@ fn registry(config: &Config) -> Arc<Registry> {
 /// # Errors
 /// A file of the operator's is missing, too large or wrong, told with its line.
 pub fn pages(config: &Config) -> Result<Pages, StartError> {
+    pages_with(config, None)
+}
+
+/// The same with the captcha's widget, once it is known where its script is.
+fn pages_with(config: &Config, captcha: Option<pages::Captcha>) -> Result<Pages, StartError> {
     let pages = Pages::new(PageSettings {
         base: config.login.base.clone(),
         site_name: config.login.site_name.clone(),
@@ -344,6 +370,7 @@ pub fn pages(config: &Config) -> Result<Pages, StartError> {
         secret_field: config.login.secret_field.clone(),
         signup: config.login.signup && config.shapes.path(Endpoint::SignupPage).is_some(),
         pin: config.password.kind == SecretKind::Pin,
+        captcha,
         return_origins: config
             .login
             .return_hosts

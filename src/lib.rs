@@ -17,6 +17,7 @@ pub mod upstream;
 pub mod session;
 
 pub mod access;
+pub mod captcha;
 pub mod message;
 pub mod observe;
 pub mod store;

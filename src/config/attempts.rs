@@ -12,8 +12,6 @@ pub enum Act {
     Signup,
     /// A one-time link's secret: the first account, an invitation, a reset.
     Setup,
-    /// Asking for a link by which a password can be set anew.
-    Reset,
     /// A new password for the old one.
     Password,
     /// Id and secret of an app.
@@ -22,8 +20,7 @@ pub enum Act {
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Login, Self::Signup, Self::Setup, Self::Reset, Self::Password, Self::Mint];
+    pub const ALL: [Self; 5] = [Self::Login, Self::Signup, Self::Setup, Self::Password, Self::Mint];
 
     /// As the config and the metrics call it.
     pub const fn name(self) -> &'static str {
@@ -31,7 +28,6 @@ impl Act {
             Self::Login => "login",
             Self::Signup => "signup",
             Self::Setup => "setup",
-            Self::Reset => "reset",
             Self::Password => "password",
             Self::Mint => "mint",
         }
@@ -47,8 +43,6 @@ pub struct PerAct<T> {
     pub signup: T,
     /// [`Act::Setup`]
     pub setup: T,
-    /// [`Act::Reset`]
-    pub reset: T,
     /// [`Act::Password`]
     pub password: T,
     /// [`Act::Mint`]
@@ -62,7 +56,6 @@ impl<T> PerAct<T> {
             login: make(Act::Login),
             signup: make(Act::Signup),
             setup: make(Act::Setup),
-            reset: make(Act::Reset),
             password: make(Act::Password),
             mint: make(Act::Mint),
         }
@@ -74,7 +67,6 @@ impl<T> PerAct<T> {
             Act::Login => &self.login,
             Act::Signup => &self.signup,
             Act::Setup => &self.setup,
-            Act::Reset => &self.reset,
             Act::Password => &self.password,
             Act::Mint => &self.mint,
         }
@@ -86,7 +78,6 @@ impl<T> PerAct<T> {
             Act::Login => &mut self.login,
             Act::Signup => &mut self.signup,
             Act::Setup => &mut self.setup,
-            Act::Reset => &mut self.reset,
             Act::Password => &mut self.password,
             Act::Mint => &mut self.mint,
         }

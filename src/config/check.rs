@@ -4,6 +4,7 @@
 mod access;
 mod attempts;
 mod audit;
+mod captcha;
 mod claims;
 mod cookies;
 mod credentials;
@@ -88,6 +89,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     if let (Some(password), Some(attempts)) = (&password, &attempts) {
         secrets::weigh(password, attempts, found);
     }
+    let captcha = captcha::captcha(file.captcha.as_ref(), &file.listen, &file.login, found);
     let limits = limits(&file.limits, found);
     let body_bytes = limits.as_ref().map_or(0, |limits| limits.body_bytes);
     let names: Vec<&str> = file.upstream.iter().map(|upstream| upstream.name.as_str()).collect();
@@ -119,6 +121,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
         pages: pages?,
         csrf: csrf?,
         attempts: attempts?,
+        captcha: captcha?,
         limits: limits?,
         upstreams: upstreams.into_iter().map(|one| one.map(Arc::new)).collect::<Option<_>>()?,
         routes: routes?,

@@ -6,6 +6,7 @@ mod accounts;
 mod attempts;
 mod audit;
 mod blank;
+mod captcha;
 mod claims;
 mod endpoints;
 mod guards;
@@ -31,6 +32,7 @@ use toml::de::DeTable;
 pub(super) use accounts::*;
 pub(super) use attempts::*;
 pub(super) use audit::*;
+pub(super) use captcha::*;
 pub(super) use claims::*;
 pub(super) use endpoints::*;
 pub(super) use guards::*;
@@ -65,6 +67,7 @@ pub(super) struct File {
     pub pages: Pages,
     pub csrf: Csrf,
     pub attempts: Attempts,
+    pub captcha: Option<Captcha>,
     pub limits: Limits,
     pub upstream: Vec<Upstream>,
     pub route: Vec<Route>,

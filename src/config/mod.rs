@@ -2,6 +2,7 @@
 //! written.
 
 mod attempts;
+mod captcha;
 mod characters;
 mod check;
 mod claims;
@@ -32,6 +33,7 @@ use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 pub use attempts::{Act, Attempts, PerAct, Quota, Quotas};
+pub use captcha::{Captcha, CaptchaWhen, Verifier, Widget};
 pub use characters::Characters;
 pub use claims::ClaimsProfile;
 pub use endpoint::{Endpoint, Row, TOKENS};
@@ -79,6 +81,8 @@ pub struct Config {
     pub csrf: Csrf,
     /// How often strangers may guess.
     pub attempts: Attempts,
+    /// The check that a person is there, if there is one.
+    pub captcha: Option<Captcha>,
     /// What one connection or request may cost.
     pub limits: Limits,
     /// The applications behind us.

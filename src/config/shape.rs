@@ -143,6 +143,7 @@ pub const REASONS: &[&str] = &[
     "body_unknown",
     "busy",
     "captcha_failed",
+    "captcha_unavailable",
     "csrf_guard",
     "expired",
     "forbidden",

@@ -9,8 +9,9 @@ use super::password::PASSWORD_CHANGED;
 use super::signup::ACCOUNT_MADE;
 use super::{Answered, Asked, Endpoint, Endpoints, Refused, query, tell_limit};
 use crate::access::Caller;
-use crate::config::Remember;
+use crate::config::{Act, Remember};
 use crate::message::cookies::{self, Found, Life, Which};
+use crate::message::form::BodyError;
 use crate::message::reject::Rejection;
 use crate::message::return_to::ReturnTo;
 use crate::secret::Secret;
@@ -77,7 +78,8 @@ impl Endpoints {
             None if again => Some(Reason::RecentLoginNeeded),
             _ => None,
         };
-        let login = pages::Login { return_to: place, reason, ..pages::Login::default() };
+        let captcha = self.sessions.captcha_is_due(Act::Login, None, asked.client);
+        let login = pages::Login { return_to: place, reason, captcha, ..pages::Login::default() };
         let answer = self.page(StatusCode::OK, &Page::Login(login), asked);
         // What the browser still holds is no good: it goes, whoever set it and wherever.
         let stale = matches!(
@@ -117,6 +119,7 @@ impl Endpoints {
             user_agent: browser(asked),
             remember,
             pending: asked.fields.text("pending")?.map(str::to_owned),
+            captcha: self.captcha_token(asked)?.map(str::to_owned),
             device: self.device(asked).map(str::to_owned),
             replaces: self.present_session(asked),
         };
@@ -129,12 +132,14 @@ impl Endpoints {
             Err(error) => {
                 let message = match &error {
                     LoginError::Refused(_) => Message::InvalidCredentials,
+                    LoginError::NotHuman => Message::CaptchaFailed,
                     LoginError::Limited(allowance) => {
                         Message::RateLimited { retry_after: Some(allowance.retry_after) }
                     }
-                    LoginError::Stale | LoginError::Busy { .. } | LoginError::Unavailable(_) => {
-                        Message::Unavailable
-                    }
+                    LoginError::Stale
+                    | LoginError::Busy { .. }
+                    | LoginError::CaptchaUnavailable(_)
+                    | LoginError::Unavailable(_) => Message::Unavailable,
                 };
                 refused(message, error.into())
             }
@@ -149,6 +154,17 @@ impl Endpoints {
             Remember::Always => true,
             Remember::Never => false,
         })
+    }
+
+    /// What the captcha's widget gave.
+    pub(super) fn captcha_token<'a>(
+        &self,
+        asked: &'a Asked<'_>,
+    ) -> Result<Option<&'a str>, BodyError> {
+        match &self.config.captcha {
+            Some(captcha) => asked.fields.text(&captcha.field),
+            None => Ok(None),
+        }
     }
 
     /// What this browser keeps from its last login, if anything that can be read.
@@ -224,6 +240,7 @@ impl Endpoints {
             error: Some(message),
             reason: None,
             remember: form.remember,
+            captcha: self.sessions.captcha_is_due(Act::Login, Some(form.identifier), asked.client),
         };
         self.refused_form(asked, &Page::Login(login), refused)
     }
@@ -280,6 +297,10 @@ impl From<LoginError> for Refused {
             LoginError::Limited(allowance) => {
                 let Allowance { limit, retry_after, .. } = allowance;
                 (Rejection::RateLimited { limit, retry_after }, Some(allowance))
+            }
+            LoginError::NotHuman => (Rejection::CaptchaFailed, None),
+            LoginError::CaptchaUnavailable(cause) => {
+                (Rejection::CaptchaUnavailable(Box::new(cause)), None)
             }
             LoginError::Stale => (Rejection::SessionExpired, None),
             LoginError::Busy { retry_after } => (Rejection::Busy { retry_after }, None),

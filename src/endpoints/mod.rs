@@ -324,7 +324,9 @@ impl Endpoints {
 
     fn page(&self, status: StatusCode, page: &Page<'_>, asked: &Asked<'_>) -> Answered {
         let mut headers = HeaderMap::new();
-        self.page_headers(&mut headers);
+        for (name, value) in self.pages.headers_of(page) {
+            headers.insert(name.clone(), value.clone());
+        }
         let languages = asked.head.headers.get(http::header::ACCEPT_LANGUAGE);
         let rendered = self.render(page, languages);
         headers.insert(CONTENT_LANGUAGE, rendered.language);

@@ -120,6 +120,7 @@ impl Endpoints {
             secret: Secret::new(secret.to_owned()),
             client: asked.client,
             user_agent: browser(asked),
+            captcha: self.captcha_token(asked)?.map(str::to_owned),
             replaces: self.present_session(asked),
             device: self.device(asked).map(str::to_owned),
         }))
@@ -209,11 +210,13 @@ impl From<AccountError> for Wrong {
             AccountError::Unfit(Unfit::Unprintable) => Message::SecretUnprintable,
             AccountError::Unfit(Unfit::Common) => Message::SecretCommon,
             AccountError::WrongPassword(_) => Message::CurrentSecretWrong,
+            AccountError::NotHuman => Message::CaptchaFailed,
             AccountError::Limited(allowance) => {
                 Message::RateLimited { retry_after: Some(allowance.retry_after) }
             }
             AccountError::LinkSpent
             | AccountError::Gone
+            | AccountError::CaptchaUnavailable(_)
             | AccountError::Busy { .. }
             | AccountError::Unavailable(_) => Message::Unavailable,
         };
@@ -232,6 +235,10 @@ impl From<AccountError> for Refused {
             AccountError::Limited(allowance) => {
                 let (limit, retry_after) = (allowance.limit, allowance.retry_after);
                 (Rejection::RateLimited { limit, retry_after }, Some(allowance))
+            }
+            AccountError::NotHuman => (Rejection::CaptchaFailed, None),
+            AccountError::CaptchaUnavailable(cause) => {
+                (Rejection::CaptchaUnavailable(Box::new(cause)), None)
             }
             AccountError::Gone => (Rejection::TokenRevoked, None),
             AccountError::Busy { retry_after } => (Rejection::Busy { retry_after }, None),

@@ -190,7 +190,9 @@ impl Admin {
             value: *value,
         }));
         let mints: Vec<_> = sessions.stats().mints().map(outcome).collect();
+        let captchas: Vec<_> = sessions.captchas().map(outcome).collect();
         let counters = [
+            ("sallyport_captchas_total", "Checks that a person is there, by outcome.", &captchas),
             ("sallyport_logins_total", "Logins by outcome.", &logins),
             ("sallyport_refreshes_total", "Refreshes by outcome and cause.", &refreshes),
             ("sallyport_mints_total", "Requests of apps for a token, by outcome.", &mints),

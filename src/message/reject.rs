@@ -99,6 +99,9 @@ pub enum Rejection {
     /// The captcha was not solved.
     #[error("captcha failed")]
     CaptchaFailed,
+    /// The captcha's service cannot be asked.
+    #[error("the captcha cannot be checked")]
+    CaptchaUnavailable(#[source] Cause),
     /// A cookie-borne request that nothing proves to be meant. The status is `csrf.status`.
     #[error("csrf guard")]
     CsrfGuard(StatusCode),
@@ -222,6 +225,7 @@ pub const LABELS: &[&str] = &[
     "session_revoked",
     "invalid_credentials",
     "captcha_failed",
+    "captcha_unavailable",
     "csrf_guard",
     "login_too_old",
     "forbidden",
@@ -375,6 +379,12 @@ impl Rejection {
                 "captcha_failed",
                 "The captcha was not solved; please try again.",
                 "captcha_failed",
+            ),
+            Self::CaptchaUnavailable(_) => (
+                S::SERVICE_UNAVAILABLE,
+                "captcha_unavailable",
+                "The captcha cannot be checked at the moment; please try again shortly.",
+                "captcha_unavailable",
             ),
             Self::CsrfGuard(status) => {
                 (*status, "csrf_guard", "The request does not come from this site.", "csrf_guard")

@@ -10,6 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::device::DeviceCookie;
 use super::fitness::Unfit;
+use super::human::Asking;
 use super::limits::{Allowance, Guess};
 use super::links::{LinkSecret, Purpose, SETUP_TTL, draw_link};
 use super::login::{Attempt, Factor, Opening};
@@ -17,6 +18,7 @@ use super::name::{BadName, login_key};
 use super::pair::Pair;
 use super::password::HashError;
 use super::{Sessions, cause};
+use crate::captcha::CaptchaError;
 use crate::config::Act;
 use crate::id::{Revoked, SessionId, UserId};
 use crate::secret::{NoRandomness, PasswordHash, Secret};
@@ -36,6 +38,8 @@ pub struct Newcomer {
     pub client: IpAddr,
     /// `User-Agent`, for the list of one's sessions.
     pub user_agent: String,
+    /// What the captcha's widget gave, if there was one.
+    pub captcha: Option<String>,
     /// The session that this browser is still in: it ends when the new one begins.
     pub replaces: Option<SessionId>,
     /// What this browser keeps from logins before.
@@ -74,6 +78,12 @@ pub enum AccountError {
     /// Too many attempts.
     #[error("too many attempts")]
     Limited(Allowance),
+    /// Nobody has shown to be there.
+    #[error("the captcha was not solved")]
+    NotHuman,
+    /// Whether somebody is there cannot be found out.
+    #[error("the captcha cannot be checked: {0}")]
+    CaptchaUnavailable(#[source] Arc<dyn Error + Send + Sync>),
     /// The account is gone or disabled.
     #[error("the account is gone or disabled")]
     Gone,
@@ -108,6 +118,16 @@ impl From<HashError> for AccountError {
     }
 }
 
+impl From<CaptchaError> for AccountError {
+    fn from(error: CaptchaError) -> Self {
+        match error {
+            CaptchaError::Missing | CaptchaError::Failed => Self::NotHuman,
+            CaptchaError::Busy { retry_after } => Self::Busy { retry_after },
+            CaptchaError::Unavailable(cause) => Self::CaptchaUnavailable(cause),
+        }
+    }
+}
+
 impl From<NoRandomness> for AccountError {
     fn from(error: NoRandomness) -> Self {
         Self::Unavailable(Arc::new(error))
@@ -124,6 +144,11 @@ impl Sessions {
         let client = newcomer.client;
         let guess = Guess { act: Act::Signup, account: &key, client, device: None };
         let charge = self.charge(guess).await.map_err(AccountError::Limited)?;
+        let token = newcomer.captcha.as_deref();
+        let asking = Asking { act: Act::Signup, account: &key, client, token };
+        let charge = self.prove_human(asking, charge).await?;
+        // Each account counts, and each name that somebody has: both are worth a captcha.
+        self.limits.suspect(Act::Signup, &key, client);
         let added = self.add_stranger(&newcomer, key.clone()).await;
         let user = match added {
             Ok(user) => user,
@@ -344,7 +369,7 @@ impl Sessions {
     /// Who has just chosen a password need not type it again. That no session begins is no reason to
     /// take the account back.
     async fn first_session(self: &Arc<Self>, newcomer: Newcomer, user: User) -> SignedUp {
-        let Newcomer { login, secret, client, user_agent, replaces, device } = newcomer;
+        let Newcomer { login, secret, client, user_agent, replaces, device, captcha } = newcomer;
         let device = self.device_after_login(device.as_deref(), &user, self.clock.now());
         let attempt = Attempt {
             identifier: login,
@@ -353,8 +378,9 @@ impl Sessions {
             user_agent,
             remember: false,
             pending: None,
-            replaces,
+            captcha,
             device: None,
+            replaces,
         };
         let proof = user.password.clone();
         let opening = Opening {

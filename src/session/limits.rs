@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::Sessions;
 use super::device::DeviceId;
 use crate::clock::Clock;
-use crate::config::{Act, Attempts, PerAct, Quotas};
+use crate::config::{Act, Attempts, PerAct, Quota, Quotas};
 use crate::network::network;
 use gcra::{Held, Key, Ledger, Limiter, SteadyClock};
 use shared::Shared;
@@ -57,6 +57,8 @@ pub(super) struct Limits {
     /// has for strangers.
     devices_of_account: Arc<Limiter>,
     forgeries: Arc<Limiter>,
+    /// Failures after which a captcha is asked for, by account and by network.
+    suspects: Option<Arc<Limiter>>,
     hashers: [RandomState; 2],
     ledger: Arc<Ledger>,
     clock: SteadyClock,
@@ -77,8 +79,9 @@ struct Gates {
 const GATES: [&str; 3] = ["account_and_network", "network", "account"];
 
 impl Limits {
-    /// Empty limits after `attempts`, moved by `clock`.
-    pub(super) fn new(attempts: &Attempts, clock: &Clock) -> Self {
+    /// Empty limits after `attempts`, moved by `clock`. After as many failures as `suspicious`
+    /// grants, [`Limits::is_suspect`] says so.
+    pub(super) fn new(attempts: &Attempts, suspicious: Option<Quota>, clock: &Clock) -> Self {
         let clock = SteadyClock::new(clock.clone());
         let ledger = Ledger::new(attempts.max_keys.get());
         let limiter = |quota| Limiter::new(quota, &ledger, &clock);
@@ -94,6 +97,7 @@ impl Limits {
             devices: limiter(attempts.per_device),
             devices_of_account: limiter(attempts.acts.login.per_account),
             forgeries: limiter(attempts.forgeries),
+            suspects: suspicious.map(limiter),
             hashers: [RandomState::new(), RandomState::new()],
             ledger,
             clock,
@@ -161,6 +165,33 @@ impl Limits {
                 Err(allowance)
             }
         }
+    }
+
+    /// Charges the network alone, with something that is no guess at any account and yet costs us
+    /// something. Beyond the limit there is nothing more to charge.
+    pub(super) fn charge_network(&self, act: Act, client: IpAddr) {
+        let key = self.key("network", act, &network(client));
+        drop(self.acts.of(act).network.take(key));
+    }
+
+    /// Remembers a failure of a stranger, for [`Limits::is_suspect`].
+    pub(super) fn suspect(&self, act: Act, account: &str, client: IpAddr) {
+        let Some(limiter) = &self.suspects else { return };
+        for key in self.suspects_of(act, account, client) {
+            // Beyond the limit there is nothing more to remember.
+            drop(limiter.take(key));
+        }
+    }
+
+    /// Whether the account or the network has failed so often of late that a captcha is due.
+    pub(super) fn is_suspect(&self, act: Act, account: &str, client: IpAddr) -> bool {
+        let keys = self.suspects_of(act, account, client);
+        self.suspects.as_ref().is_some_and(|all| keys.into_iter().any(|key| all.is_used_up(key)))
+    }
+
+    fn suspects_of(&self, act: Act, account: &str, client: IpAddr) -> [Key; 2] {
+        let of_account = self.key("suspect account", act, &account);
+        [of_account, self.key("suspect network", act, &network(client))]
     }
 
     /// Forgets the keys that are as good as new.
@@ -245,7 +276,6 @@ pub(super) struct Charge {
 
 impl Charge {
     /// Whether it was charged to a browser that has logged in before, and not to a stranger.
-    #[cfg(test)]
     pub(super) const fn by_device(&self) -> bool {
         self.by_device
     }

@@ -9,12 +9,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::device::DeviceCookie;
+use super::human::Asking;
 use super::limits::{Allowance, Guess};
 use super::name::login_key;
 use super::pair::{Pair, PairError};
 use super::password::HashError;
 use super::stats::LoginOutcome;
 use super::{Sessions, cause};
+use crate::captcha::CaptchaError;
 use crate::clock::Timestamp;
 use crate::config::Act;
 use crate::id::{SessionId, TokenId, UserId};
@@ -41,6 +43,8 @@ pub struct Attempt {
     pub pending: Option<String>,
     /// What this browser was given to keep when somebody last logged in with it.
     pub device: Option<String>,
+    /// What the captcha's widget gave, if there was one.
+    pub captcha: Option<String>,
     /// The session that this browser is still in: it ends when the new one begins.
     pub replaces: Option<SessionId>,
 }
@@ -105,6 +109,12 @@ pub enum LoginError {
     /// has to begin anew (`session_expired`).
     #[error("the login has to begin anew")]
     Stale,
+    /// Nobody has shown to be there (`captcha_failed`).
+    #[error("the captcha was not solved")]
+    NotHuman,
+    /// Whether somebody is there cannot be found out (`captcha_unavailable`).
+    #[error("the captcha cannot be checked: {0}")]
+    CaptchaUnavailable(#[source] Arc<dyn Error + Send + Sync>),
     /// Too many logins at the moment.
     #[error("too many passwords are being checked")]
     Busy {
@@ -121,8 +131,9 @@ impl LoginError {
         match self {
             Self::Refused(_) | Self::Stale => LoginOutcome::Refused,
             Self::Limited(_) => LoginOutcome::Limited,
+            Self::NotHuman => LoginOutcome::NotHuman,
             Self::Busy { .. } => LoginOutcome::Busy,
-            Self::Unavailable(_) => LoginOutcome::Failed,
+            Self::CaptchaUnavailable(_) | Self::Unavailable(_) => LoginOutcome::Failed,
         }
     }
 
@@ -142,6 +153,16 @@ impl From<HashError> for LoginError {
         match error {
             HashError::Busy { retry_after } => Self::Busy { retry_after },
             error => Self::ours(error),
+        }
+    }
+}
+
+impl From<CaptchaError> for LoginError {
+    fn from(error: CaptchaError) -> Self {
+        match error {
+            CaptchaError::Missing | CaptchaError::Failed => Self::NotHuman,
+            CaptchaError::Busy { retry_after } => Self::Busy { retry_after },
+            CaptchaError::Unavailable(cause) => Self::CaptchaUnavailable(cause),
         }
     }
 }
@@ -203,8 +224,12 @@ impl Sessions {
                     }
                     LoginError::Limited(_) => self.tell_refused(None, "rate_limited", client),
                     LoginError::Stale => self.tell_refused(None, "stale", client),
-                    // The first is told where it is known why, and the second concerns nobody.
-                    LoginError::Refused(_) | LoginError::Busy { .. } => {}
+                    // The first is told where it is known why, the next two where the captcha was
+                    // checked, and the last concerns nobody.
+                    LoginError::Refused(_)
+                    | LoginError::NotHuman
+                    | LoginError::CaptchaUnavailable(_)
+                    | LoginError::Busy { .. } => {}
                 }
             }
         }
@@ -235,14 +260,28 @@ impl Sessions {
         let device = self.known_device(attempt.device.as_deref(), &key, self.clock.now());
         let guess = Guess { act: Act::Login, account: &key, client: attempt.client, device };
         let charge = self.charge(guess).await.map_err(LoginError::Limited)?;
+        let charge = match pending {
+            // Shown at the first step, for the whole login.
+            Some(_) => charge,
+            None => {
+                let token = attempt.captcha.as_deref();
+                let asking =
+                    Asking { act: Act::Login, account: &key, client: attempt.client, token };
+                self.prove_human(asking, charge).await?
+            }
+        };
+        let (client, account) = (attempt.client, key.clone());
         let step = self.prove(attempt, pending, key, charge.allowance()).await;
         match &step {
             Ok(_) => charge.succeeded(),
-            Err(LoginError::Refused(_) | LoginError::Stale) => drop(charge),
-            // Nothing was compared, so nothing was guessed.
-            Err(LoginError::Busy { .. } | LoginError::Limited(_) | LoginError::Unavailable(_)) => {
-                charge.refund();
+            Err(LoginError::Refused(_) | LoginError::Stale) => {
+                if !charge.by_device() {
+                    self.limits.suspect(Act::Login, &account, client);
+                }
+                drop(charge);
             }
+            // Nothing was compared, so nothing was guessed.
+            Err(_) => charge.refund(),
         }
         step
     }

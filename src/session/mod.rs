@@ -14,6 +14,7 @@ mod device;
 mod fitness;
 mod flight;
 mod foreign;
+mod human;
 mod keys;
 mod limits;
 mod links;
@@ -64,6 +65,7 @@ pub use ready::NotReady;
 pub use refresh::{Grace, RefreshError, Refreshed};
 pub use stats::{Count, LoginOutcome, MintOutcome, RefreshOutcome, Stats};
 
+use crate::captcha::Captcha;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, KeySource, NameCase};
 use crate::id::{Revoked, SessionId, UserId};
@@ -89,6 +91,8 @@ pub struct Parts {
     pub room: Handle,
     /// What the operator wants.
     pub settings: Settings,
+    /// Whether a person is there, if that is to be shown.
+    pub captcha: Option<Arc<Captcha>>,
 }
 
 /// The sections of the config that concern signing in.
@@ -182,6 +186,7 @@ pub struct Sessions {
     limits: Arc<Limits>,
     hashers: Arc<Hashers>,
     fitness: Fitness,
+    captcha: Option<Arc<Captcha>>,
     flights: Flights<Result<Refreshed, RefreshError>>,
     sights: mpsc::Sender<(SessionId, u64)>,
     pulse: Arc<Pulse>,
@@ -204,7 +209,7 @@ impl Sessions {
     }
 
     async fn assemble(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { store, clock, room, settings } = parts;
+        let Parts { store, clock, room, settings, captcha } = parts;
         let secrets = room.spawn_blocking({
             let password = settings.password.clone();
             move || Ok::<_, StartError>((Hashers::start(&password)?, Fitness::new(&password)?))
@@ -229,7 +234,8 @@ impl Sessions {
         let last = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
         let skew = Arc::new(Skew::of(&*store, &clock).await);
         let apps = Arc::new(Directory::load(&*store).await?);
-        let limits = Arc::new(Limits::new(&settings.attempts, &clock));
+        let suspicious = captcha.as_ref().and_then(|captcha| captcha.settings().after());
+        let limits = Arc::new(Limits::new(&settings.attempts, suspicious, &clock));
         let stats = Arc::<Stats>::default();
         let (sights, seen) = mpsc::channel(background::SIGHTS_MAX);
         let (hashers, fitness) = secrets.await.map_err(|_| StartError::Stopped)??;
@@ -275,6 +281,7 @@ impl Sessions {
             revoked,
             limits,
             hashers,
+            captcha,
             fitness,
             sights,
             pulse,
@@ -328,6 +335,11 @@ impl Sessions {
     /// Attempts that a limit has not let be heard: by act, by kind of key, how many.
     pub fn limit_refusals(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         self.limits.refusals()
+    }
+
+    /// Checks that a person is there, by outcome; none if there is no captcha.
+    pub fn captchas(&self) -> impl Iterator<Item = Count> {
+        self.captcha.iter().flat_map(|captcha| captcha.stats().counts())
     }
 
     /// Says that a token of this generation, access or refresh, was presented. Never waits; told to

@@ -16,6 +16,8 @@ pub enum LoginOutcome {
     Refused,
     /// A limit was used up.
     Limited,
+    /// The captcha was not solved.
+    NotHuman,
     /// No hashing thread in time.
     Busy,
     /// The store, or something else on our side.
@@ -138,11 +140,12 @@ fn read(count: &AtomicU64) -> u64 {
     count.load(Ordering::Relaxed)
 }
 
-const LOGINS: [(LoginOutcome, &str); 6] = [
+const LOGINS: [(LoginOutcome, &str); 7] = [
     (LoginOutcome::Begun, "begun"),
     (LoginOutcome::NextStep, "next_step"),
     (LoginOutcome::Refused, "invalid_credentials"),
     (LoginOutcome::Limited, "rate_limited"),
+    (LoginOutcome::NotHuman, "captcha_failed"),
     (LoginOutcome::Busy, "busy"),
     (LoginOutcome::Failed, "failed"),
 ];
@@ -187,6 +190,6 @@ mod tests {
         }
         assert!(stats.mints().map(|(_, count)| count).eq(1..=5));
         assert!(stats.refreshes().map(|(_, count)| count).eq(1..=11));
-        assert!(stats.logins().map(|(_, count)| count).eq(1..=6));
+        assert!(stats.logins().map(|(_, count)| count).eq(1..=7));
     }
 }

@@ -2,6 +2,7 @@
 //! ways. Each core has its own [`Pool`]s; only the count of requests under way is shared.
 
 mod body;
+mod call;
 mod connect;
 pub mod demo;
 mod frames;
@@ -15,6 +16,7 @@ mod wire;
 use http::{Request, Response};
 
 pub use body::{BodyFault, Pace, RequestBody, ResponseBody};
+pub use call::{CallError, Service, ServiceError};
 pub use http1::Fault;
 #[cfg(fuzzing)]
 pub use http1::read_answer;

@@ -9,6 +9,7 @@
 //! * `doors`: the listeners beside the gate;
 //! * `proxying`, `forwarding`, `manners`, `websocket`, `smuggling`: between the client and the application;
 //! * `bad_input`, `csrf`, `limits`, `floods`, `navigation`: what strangers send, and where people are led;
+//! * `bad_input`, `captcha`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
 //! * `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people run and
 //!   use it;
 //! * `operator`, `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
@@ -35,6 +36,7 @@ mod accounts;
 mod bad_input;
 mod bad_store;
 mod browser;
+mod captcha;
 mod csrf;
 mod documents;
 mod doors;

@@ -36,8 +36,8 @@ pub(super) fn attempts(file: &file::Attempts, found: &mut Findings<'_>) -> Optio
         let per_account = quota("per_account", &own.per_account, account);
         let count_successes = match own.count {
             Some(count) => matches!(count, file::Count::All),
-            // Each of these is a burden on others even when it succeeds.
-            None => count_all || matches!(act, Act::Signup | Act::Reset),
+            // An account more is a burden though nothing was guessed.
+            None => count_all || act == Act::Signup,
         };
         Some(Quotas {
             per_account_and_network: per_account_and_network?,
@@ -46,13 +46,12 @@ pub(super) fn attempts(file: &file::Attempts, found: &mut Findings<'_>) -> Optio
             count_successes,
         })
     });
-    let PerAct { login, signup, setup, reset, password, mint } = acts;
+    let PerAct { login, signup, setup, password, mint } = acts;
     Some(Attempts {
         acts: PerAct {
             login: login?,
             signup: signup?,
             setup: setup?,
-            reset: reset?,
             password: password?,
             mint: mint?,
         },
@@ -68,7 +67,6 @@ const fn section(file: &file::Attempts, act: Act) -> &file::Act {
         Act::Login => &file.login,
         Act::Signup => &file.signup,
         Act::Setup => &file.setup,
-        Act::Reset => &file.reset,
         Act::Password => &file.password,
         Act::Mint => &file.mint,
     }

@@ -38,8 +38,6 @@ pub(in crate::config) struct Attempts {
     pub signup: Act,
     /// Secrets of one-time links: the first account, invitations, resets.
     pub setup: Act,
-    /// Requests for a link by which a password can be set anew. `count` as for `signup`.
-    pub reset: Act,
     /// A new password in the place of the old one.
     pub password: Act,
     /// Id and secret of an app.
@@ -61,7 +59,6 @@ impl Default for Attempts {
             login: Act::default(),
             signup: Act::default(),
             setup: Act::default(),
-            reset: Act::default(),
             password: Act::default(),
             mint: Act::default(),
             refresh: Forgeries::default(),

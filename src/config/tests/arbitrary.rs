@@ -20,6 +20,7 @@ pub(in crate::config) fn configs() -> impl Strategy<Value = String> {
         "[log]",
         "[attempts]",
         "[attempts.login]",
+        "[captcha]",
         "[limits]",
         "[store]",
         "[tls]",

@@ -66,10 +66,31 @@ pub struct PageSettings {
     /// Foreign origins to which a login may lead back. Browsers that hold a redirect after a form
     /// to `form-action` (CSP3 section 6.6.2) must be told of them. Default: none.
     pub return_origins: Vec<String>,
+    /// The captcha's widget. Default: none.
+    pub captcha: Option<Captcha>,
     /// Name, colours and links.
     pub brand: Brand,
     /// The operator's own `templates/*.html` and `texts/<language>.txt`. Default: none.
     pub folder: Option<PathBuf>,
+}
+
+/// What makes a browser ask its person whether they are one. Checked by the config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Captcha {
+    /// Tells the service which site asks.
+    pub site_key: String,
+    /// URL of the script.
+    pub script: String,
+    /// Class of the element that the script fills.
+    pub class: String,
+    /// Field of the form that carries what it gives.
+    pub field: String,
+    /// What it is solved for.
+    pub action: Option<String>,
+    /// Origins that the page may load from and talk to.
+    pub origins: Vec<String>,
+    /// Whether the signup page has it.
+    pub signup: bool,
 }
 
 /// The site's looks.
@@ -110,6 +131,7 @@ impl Default for PageSettings {
             reset: false,
             pin: false,
             return_origins: Vec::new(),
+            captcha: None,
             brand: Brand::default(),
             folder: None,
         }
@@ -140,6 +162,8 @@ pub struct Pages {
     languages: Vec<Spoken>,
     assets: Vec<Asset>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Those of a page with the widget.
+    captcha_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The pages in one language.
@@ -180,8 +204,14 @@ impl Pages {
         for own in &own_templates {
             add(&mut templates, &own.name, own.source.clone(), &own.file)?;
         }
-        let headers = headers(&content_security_policy(&settings.return_origins));
-        let mut pages = Self { settings, languages: Vec::new(), assets, headers };
+        let policy = |origins: &[String]| {
+            headers(&content_security_policy(&settings.return_origins, origins))
+        };
+        let captcha = settings.captcha.as_ref();
+        let captcha_headers = policy(captcha.map_or(&[], |captcha| &captcha.origins));
+        let headers = policy(&[]);
+        let languages = Vec::new();
+        let mut pages = Self { settings, languages, assets, headers, captcha_headers };
         let site = pages.site();
         for mut texts in all_texts {
             if pages.settings.pin {
@@ -248,8 +278,9 @@ impl Pages {
     ) -> Result<String, Error> {
         let template = templates.get_template(&format!("{}.html", page.name()))?;
         let wide = matches!(page, Page::Account(_));
+        let captcha = self.captcha_of(page).map(view::captcha);
         let page = view::view(page, &spoken.texts, &self.settings);
-        template.render(context! { page, wide })
+        template.render(context! { page, wide, captcha })
     }
 
     /// The asset of that name: what follows `<base>/assets/` in a path.
@@ -260,6 +291,22 @@ impl Pages {
     /// The headers of every page, `Content-Type` and `Cache-Control: no-store` among them.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
+    }
+
+    /// The same for this page: one with the widget may load what that needs.
+    pub fn headers_of(&self, page: &Page<'_>) -> &[(HeaderName, HeaderValue)] {
+        if self.captcha_of(page).is_some() { &self.captcha_headers } else { &self.headers }
+    }
+
+    /// The widget, if this page shows it.
+    fn captcha_of(&self, page: &Page<'_>) -> Option<&Captcha> {
+        let captcha = self.settings.captcha.as_ref()?;
+        let shown = match page {
+            Page::Login(login) => login.captcha,
+            Page::Signup(signup) => captcha.signup && signup.kind == SignupKind::Open,
+            _ => false,
+        };
+        shown.then_some(captcha)
     }
 
     /// What a browser may load for a page, and where its forms may lead.
@@ -428,11 +475,17 @@ fn detail(error: &Error) -> String {
     }
 }
 
-fn content_security_policy(return_origins: &[String]) -> String {
-    let mut policy =
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
-                      frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-            .to_owned();
+/// `captcha`: the origins that the widget needs; none for a page without it.
+fn content_security_policy(return_origins: &[String], captcha: &[String]) -> String {
+    let foreign: String = captcha.iter().flat_map(|origin| [" ", origin]).collect();
+    let mut policy = format!(
+        "default-src 'none'; style-src 'self'{foreign}; script-src 'self'{foreign}; \
+         img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; "
+    );
+    if !captcha.is_empty() {
+        policy.push_str(&format!("frame-src{foreign}; connect-src{foreign}; "));
+    }
+    policy.push_str("form-action 'self'");
     for origin in return_origins {
         policy.push(' ');
         policy.push_str(origin);

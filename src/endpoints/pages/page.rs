@@ -80,6 +80,8 @@ pub struct Login<'a> {
     pub reason: Option<Reason>,
     /// Whether "stay logged in" is ticked.
     pub remember: bool,
+    /// Whether the captcha's widget is shown, if the site has one.
+    pub captcha: bool,
 }
 
 /// Why the browser's cookies did not come back.

@@ -139,6 +139,7 @@ fn with_error(message: Message) -> [Page<'static>; 4] {
             error: Some(message),
             reason: Some(Reason::SessionEnded),
             remember: true,
+            captcha: true,
         }),
         Page::Signup(signup(SignupKind::Open, Some(message))),
         Page::NewPassword(new_password(None, Some(message))),

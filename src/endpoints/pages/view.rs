@@ -52,6 +52,18 @@ pub(super) fn view(page: &Page<'_>, texts: &Texts, settings: &PageSettings) -> V
     }
 }
 
+/// What a template calls `captcha`.
+pub(super) fn captcha(captcha: &super::Captcha) -> Value {
+    context! {
+        site_key => &captcha.site_key,
+        // The config has seen to it that no quote or bracket is in it.
+        script => Value::from_safe_string(captcha.script.replace('&', "&amp;")),
+        class => &captcha.class,
+        field => &captcha.field,
+        action => &captcha.action,
+    }
+}
+
 fn refusal_view(why: Refusal<'_>, return_to: Option<&str>, settings: &PageSettings) -> Value {
     let expected = match why {
         Refusal::Cookies => None,

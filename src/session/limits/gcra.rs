@@ -76,6 +76,13 @@ impl Limiter {
         (self.limit, Duration::from_nanos(all))
     }
 
+    /// Whether the next attempt would be refused.
+    pub(super) fn is_used_up(&self, key: Key) -> bool {
+        let now = self.clock.now().as_u64();
+        let burst = self.interval.saturating_mul(u64::from(self.limit.saturating_sub(1)));
+        self.debt(key).at(now, self.interval) > now.saturating_add(burst)
+    }
+
     fn debt(&self, key: Key) -> Debt {
         self.ledger.debts.get(&key).map(|debt| *debt).unwrap_or_default()
     }

@@ -17,7 +17,7 @@ use crate::store::attempts::{AttemptKey, Balance, Charged, Toll};
 /// replicas hear the guesses, and its honest callers are many at once.
 pub(super) const fn is_shared(act: Act) -> bool {
     match act {
-        Act::Login | Act::Signup | Act::Setup | Act::Reset | Act::Password => true,
+        Act::Login | Act::Signup | Act::Setup | Act::Password => true,
         Act::Mint => false,
     }
 }

@@ -6,7 +6,6 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::config::Quota;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -30,7 +29,7 @@ fn attempts(max_keys: usize) -> Attempts {
 }
 
 fn limits(clock: &Clock, max_keys: usize) -> Limits {
-    Limits::new(&attempts(max_keys), clock)
+    Limits::new(&attempts(max_keys), None, clock)
 }
 
 fn clock() -> Clock {
@@ -121,7 +120,7 @@ fn a_site_that_counts_successes_counts_them_but_not_what_was_never_compared() {
     let clock = clock();
     let mut attempts = attempts(1000);
     attempts.acts.login.count_successes = true;
-    let limits = Limits::new(&attempts, &clock);
+    let limits = Limits::new(&attempts, None, &clock);
     for _ in 0..20 {
         limits.begin("ada", ip("192.0.2.1")).unwrap().refund();
     }
@@ -168,7 +167,7 @@ fn each_act_has_limits_of_its_own() {
     let clock = clock();
     let mut attempts = attempts(1000);
     attempts.acts.mint.per_account_and_network = quota(2, MINUTE);
-    let limits = Limits::new(&attempts, &clock);
+    let limits = Limits::new(&attempts, None, &clock);
     let fail = |act| {
         let guess = Guess { act, account: "ada", client: ip("192.0.2.1"), device: None };
         limits.charge(guess).map(drop).is_ok()
@@ -178,7 +177,7 @@ fn each_act_has_limits_of_its_own() {
         assert_eq!(heard, if act == Act::Mint { 2 } else { 5 }, "{act:?}");
     }
     let refused = limits.refusals().map(|(.., count)| count).sum::<u64>();
-    assert_eq!(refused, 5 * 5 + 8);
+    assert_eq!(refused, 4 * 5 + 8);
 }
 
 #[test]
@@ -235,7 +234,7 @@ fn a_flood_of_names_and_addresses_neither_grows_the_table_nor_frees_the_flooder(
 }
 
 #[test]
-fn a_million_names_from_a_million_networks_take_no_more_memory_than_was_set() {
+fn a_million_names_and_networks_take_no_more_memory_than_was_set() {
     let clock = clock();
     let limits = limits(&clock, 10_000);
     let home = ip("2001:db8::1");
@@ -243,7 +242,8 @@ fn a_million_names_from_a_million_networks_take_no_more_memory_than_was_set() {
         limits.fail("ada", home).unwrap();
     }
     let mut most = 0;
-    for n in 0..1_000_000_u128 {
+    // Each attempt has three keys of its own: the name, the network, and the two together.
+    for n in 0..340_000_u128 {
         let stranger = IpAddr::from((0x2001_0db9_u128 << 96 | n << 64).to_be_bytes());
         limits.fail(&format!("name{n}"), stranger).unwrap();
         if n % 1000 == 0 {
@@ -297,4 +297,28 @@ fn keys_that_are_as_good_as_new_are_swept() {
     clock.advance(20 * MINUTE);
     limits.sweep();
     assert_eq!(limits.keys(), 0);
+}
+
+#[test]
+fn after_so_many_failures_account_and_network_are_suspect_until_they_are_forgotten() {
+    let clock = clock();
+    let limits = Limits::new(&attempts(1000), Some(quota(3, 60 * MINUTE)), &clock);
+    let suspect = |name, address| limits.is_suspect(Act::Login, name, ip(address));
+    for number in 0..3 {
+        assert!(!suspect("ada", "192.0.2.1"), "{number}");
+        limits.suspect(Act::Login, "ada", ip("192.0.2.1"));
+    }
+    assert!(suspect("ada", "198.51.100.1"), "the account, wherever from");
+    assert!(suspect("bob", "192.0.2.1"), "the network, whatever the account");
+    assert!(!suspect("bob", "198.51.100.1"));
+    assert!(!limits.is_suspect(Act::Signup, "ada", ip("192.0.2.1")));
+    // However many more, they are forgotten after the same time.
+    for _ in 0..100 {
+        limits.suspect(Act::Login, "ada", ip("192.0.2.1"));
+    }
+    clock.advance(20 * MINUTE);
+    assert!(!suspect("ada", "192.0.2.1"));
+    let none = Limits::new(&attempts(1000), None, &clock);
+    none.suspect(Act::Login, "ada", ip("192.0.2.1"));
+    assert!(!none.is_suspect(Act::Login, "ada", ip("192.0.2.1")) && none.keys() == 0);
 }

@@ -82,7 +82,8 @@ pub(super) async fn start(
     clock: &Clock,
     settings: Settings,
 ) -> Arc<Sessions> {
-    let parts = Parts { store, clock: clock.clone(), room: Handle::current(), settings };
+    let parts =
+        Parts { store, clock: clock.clone(), room: Handle::current(), settings, captcha: None };
     Sessions::start(parts).await.unwrap()
 }
 
@@ -183,6 +184,7 @@ pub(super) fn attempt(identifier: &str, password: &str) -> Attempt {
         remember: true,
         pending: None,
         device: None,
+        captcha: None,
         replaces: None,
     }
 }

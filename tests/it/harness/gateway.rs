@@ -176,10 +176,14 @@ impl Gate {
         })
     }
 
+    /// The certificate that it shows, which signs itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certs/development.pem")
+    }
+
     /// A browser that has never been here.
     pub(crate) fn client(&self) -> Client {
-        let certificate = self.folder.path().join("certs/development.pem");
-        Client::new(self.address(), &certificate, self.clock.clone())
+        Client::new(self.address(), &self.certificate(), self.clock.clone())
     }
 
     /// A browser in which this account has logged in.

@@ -52,7 +52,7 @@ fn small(clock: &Clock) -> Limits {
         count_successes: false,
     };
     attempts.per_device = of(DEVICE);
-    Limits::new(&attempts, clock)
+    Limits::new(&attempts, None, clock)
 }
 
 /// Guesses that were heard, by what they were heard for.
@@ -204,7 +204,7 @@ proptest! {
 
     /// Whatever is done, the table keeps to its bound, and what is used up stays so in a flood.
     #[test]
-    fn a_table_of_any_size_keeps_to_it(most in 20..200_usize, flood in 0..2000_u32) {
+    fn a_table_of_any_size_keeps_to_it(most in 20..100_usize, flood in 0..300_u32) {
         let clock = clock();
         let limits = limits(&clock, most);
         for _ in 0..5 {
