@@ -449,7 +449,7 @@ impl Pool {
                 Ok(response) => break response,
                 Err(mut unsent) => match unsent.take_message() {
                     Some(again) if !fresh => {
-                        request = Box::new(again);
+                        *request = again;
                         fresh = true;
                         let (Connected::Two(sender), server) = self.open(false).await? else {
                             // It has changed its mind about what it speaks.

@@ -244,10 +244,10 @@ fn trailers_say_nothing_that_a_head_could_not_have_said() {
     let upstream = Upstream2::clear(echo);
     let gate = clear(&upstream, "allowed_names = [\"my_sum\"]");
     let client = gate.signed_in("ada");
-    let (feed, fed) = tokio::sync::mpsc::unbounded_channel();
+    let (feed, fed) = tokio::sync::mpsc::channel(8);
     let fields = [("content-type", "text/plain"), ("te", "trailers"), ("origin", ORIGIN)];
     let talk = client.talk("/open/a", Fed(fed), &fields);
-    feed.send(Frame::data(Bytes::from_static(b"data"))).unwrap();
+    feed.try_send(Frame::data(Bytes::from_static(b"data"))).unwrap();
     let mut trailers = HeaderMap::new();
     for name in [
         "x-auth-user",
@@ -264,7 +264,7 @@ fn trailers_say_nothing_that_a_head_could_not_have_said() {
     ] {
         trailers.insert(name, HeaderValue::from_static("1"));
     }
-    feed.send(Frame::trailers(trailers)).unwrap();
+    feed.try_send(Frame::trailers(trailers)).unwrap();
     drop(feed);
     assert_eq!(talk.data(), b"data");
     let mut told: Vec<_> = talk.trailers().keys().map(ToString::to_string).collect();
@@ -273,7 +273,7 @@ fn trailers_say_nothing_that_a_head_could_not_have_said() {
 }
 
 /// A body that a test feeds piece by piece, to talk while listening.
-struct Fed(tokio::sync::mpsc::UnboundedReceiver<Frame<Bytes>>);
+struct Fed(tokio::sync::mpsc::Receiver<Frame<Bytes>>);
 
 impl Body for Fed {
     type Data = Bytes;
@@ -292,14 +292,14 @@ fn a_stream_of_grpc_goes_both_ways_at_once_and_ends_with_its_session() {
     let upstream = Upstream2::clear(echo);
     let gate = clear(&upstream, "");
     let client = gate.signed_in("ada");
-    let (feed, fed) = tokio::sync::mpsc::unbounded_channel();
+    let (feed, fed) = tokio::sync::mpsc::channel(8);
     let talk = client.talk(
         "/pkg.Service/Chat",
         Fed(fed),
         &[("content-type", "application/grpc"), ("te", "trailers"), ("origin", ORIGIN)],
     );
     for word in ["one", "two"] {
-        feed.send(Frame::data(Bytes::from(word))).unwrap();
+        feed.try_send(Frame::data(Bytes::from(word))).unwrap();
         // It is back before the next is sent.
         assert_eq!(talk.data(), word.as_bytes());
     }
