@@ -7,5 +7,6 @@ mod inspir;
 mod pin;
 mod questkit;
 mod shipped;
+mod turnstile;
 
 use shipped::Shipped;

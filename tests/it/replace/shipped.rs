@@ -41,8 +41,10 @@ impl Shipped {
         let file = folder.path().join(format!("config/{name}.toml"));
         let line = text.lines().find(|line| line.starts_with("dev_http = ")).unwrap();
         let known_as = line.split('"').nth(1).unwrap().to_owned();
-        // Only the listener: issuer and origins stay what they are.
-        let text = text.replace(line, "dev_http = \"127.0.0.1:0\"\ncores = 2");
+        // Only the listeners: issuer and origins stay what they are.
+        let text = text
+            .replace(line, "dev_http = \"127.0.0.1:0\"\ncores = 2")
+            .replace("stand_in = \"127.0.0.1:9163\"", "stand_in = \"127.0.0.1:0\"");
         fs::write(&file, &text).unwrap();
         let clock = Clock::manual(Timestamp::from_secs(Clock::system().now().secs()));
         let config = Config::load(&file).unwrap_or_else(|error| panic!("{error}"));

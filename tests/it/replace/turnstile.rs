@@ -1,0 +1,93 @@
+//! `config/turnstile.toml`: a captcha before the password, permissions in the token, and people who
+//! come by the login page.
+
+use std::time::Duration;
+
+use super::Shipped;
+use super::exchange::replay;
+use super::shipped::{Variables, claims};
+use crate::harness::{Answer, curl};
+
+const ORIGIN: &str = "http://127.0.0.1:9153";
+const API: &str = include_str!("../../fixtures/turnstile/1-api.txt");
+const SECRET: &str = "correct horse battery staple";
+/// How a browser asks for a page.
+const PAGE: [&str; 6] =
+    ["-H", "Accept: text/html", "-H", "Sec-Fetch-Mode: navigate", "-H", "Sec-Fetch-Dest: document"];
+
+fn turnstile() -> Shipped {
+    let site = Shipped::start("turnstile");
+    let add = ["user", "add", "ada", "--permission", "reports", "--password-stdin"];
+    site.sallyport(&add, SECRET);
+    site
+}
+
+#[test]
+fn its_clients_show_a_captcha_and_get_a_token_with_permissions_for_half_an_hour() {
+    let site = turnstile();
+    let mut known = Variables::new();
+    replay(&site, ORIGIN, API, &mut known);
+    let claims = claims(&known["token"]);
+    assert_eq!(claims["permissions"], serde_json::json!(["reports"]));
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 1800);
+
+    let field = format!("Authorization: Bearer {}", known["token"]);
+    let ask = || site.curl(&[&format!("{ORIGIN}/api/reports/1"), "-H", &field]);
+    site.pass(Duration::from_secs(1799));
+    assert_eq!(ask().status, 200);
+    site.pass(Duration::from_secs(1));
+    assert_eq!(ask().verdict(), (401, "expired".to_owned()));
+}
+
+#[test]
+fn a_person_solves_the_captcha_on_the_login_page_and_comes_back_to_what_they_wanted() {
+    let site = turnstile();
+    let page = |url: &str, more: &[&str]| -> Answer {
+        site.curl(&[&[url][..], PAGE.as_slice(), more].concat())
+    };
+    let led = page(&format!("{ORIGIN}/api/reports/2026?q=1"), &[]);
+    assert_eq!(
+        (led.status, led.one("location")),
+        (303, "/auth/login?return_to=%2Fapi%2Freports%2F2026%3Fq%3D1")
+    );
+
+    let login = page(&format!("{ORIGIN}{}", led.one("location")), &[]);
+    let html = login.text();
+    assert!(html.contains("action=\"&#x2f;api&#x2f;Auth\""), "{html}");
+    assert!(html.contains("data-sitekey=\"1x00000000000000000000AA\""), "{html}");
+    assert!(html.contains("data-response-field-name=\"turnstileToken\""), "{html}");
+    let (before, _) = html.split_once("/widget.js").expect("the widget's script");
+    let stand_in = before.rsplit('"').next().unwrap();
+    let policy = login.one("content-security-policy");
+    assert!(policy.contains(&format!("script-src 'self' {stand_in}")), "{policy}");
+
+    let solve = || {
+        let query = "sitekey=1x00000000000000000000AA&hostname=127.0.0.1";
+        let told = curl(&[&format!("{stand_in}/token?{query}")]).json();
+        told["token"].as_str().unwrap().to_owned()
+    };
+    let post = |token: &str| {
+        let form = format!(
+            "username=ada&password=correct+horse+battery+staple&return_to=%2Fapi%2Freports%2F2026%3Fq%3D1&turnstileToken={token}"
+        );
+        let origin = format!("Origin: {}", site.url());
+        page(&format!("{ORIGIN}/api/Auth"), &["-d", &form, "-H", &origin])
+    };
+    let token = solve();
+    let begun = post(&token);
+    assert_eq!(begun.status, 303, "{begun:#?}");
+    let access = begun.set_cookie("turnstile_access").unwrap();
+    assert!(access.contains("Max-Age=1800"), "{access}");
+    assert_eq!(begun.set_cookie("turnstile_refresh"), None);
+    let cookie = format!("Cookie: {}", access.split(';').next().unwrap());
+    let on = page(&format!("{ORIGIN}{}", begun.one("location")), &["-H", &cookie]);
+    assert_eq!((on.status, on.one("location")), (303, "/api/reports/2026?q=1"));
+    assert_eq!(page(&format!("{ORIGIN}{}", on.one("location")), &["-H", &cookie]).status, 200);
+
+    // A token is good once, and not for ever.
+    assert_eq!(post(&token).status, 400);
+    let late = solve();
+    site.pass(Duration::from_secs(300));
+    assert_eq!(post(&late).status, 400);
+    assert_eq!(post(&solve()).status, 303);
+}
