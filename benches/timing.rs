@@ -91,7 +91,8 @@ async fn prepare(folder: &Path, config: &Config) -> Arc<Sessions> {
         store.add_app(&app).await.unwrap();
     }
     let room = tokio::runtime::Handle::current();
-    Sessions::start(Parts { store, clock, room, settings: Settings::of(config) }).await.unwrap()
+    let settings = Settings::of(config);
+    Sessions::start(Parts { store, clock, room, settings, captcha: None }).await.unwrap()
 }
 
 /// Names of one length, whether they are known or not.
@@ -110,6 +111,7 @@ async fn log_in(sessions: &Arc<Sessions>, known: bool, turn: usize) {
         pending: None,
         replaces: None,
         device: None,
+        captcha: None,
     };
     let refused = sessions.log_in(attempt).await;
     assert!(matches!(refused, Err(LoginError::Refused(_))), "{refused:?}");

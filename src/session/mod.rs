@@ -215,15 +215,9 @@ impl Sessions {
             move || Ok::<_, StartError>((Hashers::start(&password)?, Fitness::new(&password)?))
         });
         let now = clock.now();
-        let keys = Keys::load(
-            &settings.keys,
-            settings.tokens.clone(),
-            settings.rotate_keys_every,
-            keys_used_for(&settings),
-            &store,
-            now,
-        );
-        let (keys, first) = keys.await?;
+        let (kept, rules) = (keys_used_for(&settings), settings.tokens.clone());
+        let every = settings.rotate_keys_every;
+        let (keys, first) = Keys::load(&settings.keys, rules, every, kept, &store, now).await?;
         let keys = Arc::new(keys);
         let audit = Arc::new(Auditor::start(store.clone(), clock.clone()));
         if let Some(first) = first {
