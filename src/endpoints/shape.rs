@@ -163,7 +163,7 @@ fn written(filled: Filled) -> (HeaderValue, Bytes) {
     }
 }
 
-/// The names of [`TOKENS`](crate::config::TOKENS).
+/// The names of [`TOKENS`].
 fn with_tokens(mut values: Value, pair: &Pair) -> Value {
     if let Some(named) = values.as_object_mut() {
         let mut name = |name: &str, value: Value| drop(named.insert(name.to_owned(), value));

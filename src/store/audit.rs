@@ -1,7 +1,7 @@
 //! The audit stream: what happened to accounts, sessions, apps, links and keys, who did it and why.
 //! Fields are bounded when an event is made, and none of them can hold a secret.
 //!
-//! To add a kind of event: a variant of [`AuditKind`], its row in [`KINDS`], its row in
+//! To add a kind of event: a variant of [`AuditKind`], its row in `KINDS`, its row in
 //! `docs/LOGGING.md` (a test compares the two). Then tell it where it happens, by
 //! `Auditor::tell` or `Auditor::keep` (`session/audit.rs`), or on the command line by `Desk::note`.
 
