@@ -5,6 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,6 +17,9 @@ use crate::journey::{Journey, Parts, Shared};
 use crate::listen::{Connections, Socket, TlsConfig, serve};
 use crate::observe::{CoreBuffer, CoreMetrics, RequestIds};
 use crate::upstream::{Load, Place, Pool, Trust};
+
+/// How often a core that stops looks whether its last tunnel has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Ticks between two rounds of housekeeping: one second.
 const ROUND: u128 = 1000 / TICK.as_millis();
@@ -124,7 +128,7 @@ fn run(
         let connections =
             Connections::new(Rc::clone(&journey), tls, Rc::clone(&deadlines), &config, metrics);
         let mut ticks = 0;
-        let stopping = outline.draining.clone();
+        let (stopping, last) = (outline.draining.clone(), Rc::clone(&journey));
         let tick = move || {
             journey.end_tunnels();
             if *stopping.borrow() {
@@ -139,6 +143,14 @@ fn run(
         };
         tokio::task::spawn_local(deadlines.run(tick));
         let serving = serve(connections, sockets, outline.draining);
+        let serving = async move {
+            serving.await;
+            // Tunnels outlive the connections that they were made of, and are told before they go.
+            while last.has_tunnels() {
+                last.end_streams();
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
         tokio::select! {
             () = serving => {}
             _ = cutting => {}

@@ -83,6 +83,9 @@ pub struct Journey {
     metrics: Arc<CoreMetrics>,
     lines: Option<RefCell<CoreBuffer>>,
     tunnels: Tunnels,
+    /// Held by each tunnel until it has ended; nobody else counts them, for their connections are
+    /// not HTTP's any more.
+    under_way: Rc<()>,
 }
 
 /// What is left to do for a request when nothing more can be done at once.
@@ -152,6 +155,7 @@ impl Journey {
             metrics,
             lines: lines.map(RefCell::new),
             tunnels: Tunnels::default(),
+            under_way: Rc::default(),
         })
     }
 
@@ -395,10 +399,10 @@ impl Journey {
         let idle = inbound.body().idle_limit();
         let stop = self.stop_of(index, visit);
         let ends = Tunnel { client, upstream: inbound.into_body(), idle };
-        let deadlines = Rc::clone(&self.deadlines);
+        let (deadlines, under_way) = (Rc::clone(&self.deadlines), Rc::clone(&self.under_way));
         tokio::task::spawn_local(async move {
             tunnel(ends, deadlines, stop).await;
-            drop(held);
+            drop((held, under_way));
         });
         response
     }
@@ -413,6 +417,11 @@ impl Journey {
     /// Ends all streams: the gateway stops.
     pub fn end_streams(&self) {
         self.tunnels.end_all();
+    }
+
+    /// Whether a tunnel has not ended yet.
+    pub fn has_tunnels(&self) -> bool {
+        Rc::strong_count(&self.under_way) > 1
     }
 
     fn route_at(&self, index: Option<usize>) -> Option<&Route> {

@@ -58,6 +58,9 @@ fn host_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     })
 }
 
+/// The advisory lock of those who change the schema. Any number, as long as it stays the same.
+const MIGRATION_LOCK: i64 = 0x5a11_7902_7000_0001;
+
 /// Brings the schema up to date, on a connection of its own: the advisory lock that keeps other
 /// replicas waiting belongs to the connection, and goes with it if this process dies. All of it is
 /// one transaction: there is never half a schema. Returns the number of the host that takes writes.
@@ -79,8 +82,11 @@ pub(in crate::store) async fn migrate(
              this replica too"
         ),
         State::Behind => {
-            // The lock is taken outside of the transaction, whose snapshot must not be older than
-            // what its former holder has done.
+            // Taken outside of the transaction and kept until after its end: the lock that the
+            // migrations take by themselves is gone before the commit, and whoever is next would
+            // not see what was made. The connection's end releases it.
+            let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(MIGRATION_LOCK);
+            lock.execute(&mut connection).await?;
             let mut transaction = connection.begin().await.map_err(StoreError::from)?;
             let done = MIGRATIONS.run(&mut *transaction).await;
             done.map_err(|error| migration(error, &MIGRATIONS))?;

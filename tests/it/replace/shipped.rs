@@ -69,6 +69,10 @@ impl Shipped {
         command.env_clear().args(arguments).arg("--config").arg(&self.file);
         let output = finish(command, input);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
+        // Now, and not within half a second.
+        let sessions = self.gateway.as_ref().map(|gateway| gateway.sessions().clone());
+        let room = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        room.block_on(sessions.unwrap().learn_apps()).unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 
