@@ -227,6 +227,8 @@ impl Body for RequestBody {
 #[derive(Debug)]
 pub struct ResponseBody {
     source: Source,
+    /// How it was cut off, not told yet.
+    broken: Option<ResponseError>,
     idle: Duration,
     deadline: Option<Deadline>,
     deadlines: Rc<Deadlines>,
@@ -281,7 +283,7 @@ impl ResponseBody {
         deadlines: Rc<Deadlines>,
     ) -> Self {
         let source = Source::One { content, lease: Some(lease), sending };
-        let mut body = Self { source, idle, deadline: None, deadlines };
+        let mut body = Self { source, broken: None, idle, deadline: None, deadlines };
         body.release_if_whole();
         body
     }
@@ -289,7 +291,7 @@ impl ResponseBody {
     /// What stands in for a body after a 101: the connection is HTTP's no more.
     pub(super) fn switched(lease: Lease, idle: Duration, deadlines: Rc<Deadlines>) -> Self {
         let source = Source::One { content: Content::none(), lease: Some(lease), sending: None };
-        Self { source, idle, deadline: None, deadlines }
+        Self { source, broken: None, idle, deadline: None, deadlines }
     }
 
     /// Of a stream among others.
@@ -300,7 +302,7 @@ impl ResponseBody {
         deadlines: Rc<Deadlines>,
     ) -> Self {
         let source = Source::Two { incoming, held: Some(held) };
-        let mut body = Self { source, idle, deadline: None, deadlines };
+        let mut body = Self { source, broken: None, idle, deadline: None, deadlines };
         body.release_if_whole();
         body
     }
@@ -324,12 +326,17 @@ impl ResponseBody {
         }
     }
 
-    /// Lets go of the connection: what saw disorder is never used again.
-    fn abandon(&mut self) {
+    /// Ends the body where it stands, one turn later: what came before the break is sent first, so
+    /// that the client sees an answer that breaks off, and not none.
+    fn cut<T>(&mut self, cx: &Context<'_>, error: ResponseError) -> Poll<T> {
+        // What saw disorder is never used again.
         match &mut self.source {
-            Source::One { lease, .. } => *lease = None,
+            Source::One { lease, sending, .. } => (*lease, *sending) = (None, None),
             Source::Two { held, .. } => *held = None,
         }
+        self.broken = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// How long the upstream may be silent.
@@ -371,6 +378,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = &mut *self;
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         match this.source.poll(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 if let Some(trailers) = frame.trailers_mut() {
@@ -390,18 +400,14 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => {
-                this.abandon();
-                Poll::Ready(Some(Err(error)))
-            }
+            Poll::Ready(Some(Err(error))) => this.cut(cx, error),
             Poll::Pending => {
                 let deadline = this.deadline.get_or_insert_with(|| this.deadlines.entry());
                 if !deadline.is_armed() {
                     deadline.arm(this.idle);
                 }
                 ready!(deadline.poll(cx));
-                this.abandon();
-                Poll::Ready(Some(Err(ResponseError::Stalled)))
+                this.cut(cx, ResponseError::Stalled)
             }
         }
     }
