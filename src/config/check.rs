@@ -89,7 +89,7 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
     if let (Some(password), Some(attempts)) = (&password, &attempts) {
         secrets::weigh(password, attempts, found);
     }
-    let captcha = captcha::captcha(file.captcha.as_ref(), &file.listen, &file.login, found);
+    let captcha = captcha::captcha(file.captcha.as_ref(), &file.listen, found);
     let limits = limits(&file.limits, found);
     let body_bytes = limits.as_ref().map_or(0, |limits| limits.body_bytes);
     let names: Vec<&str> = file.upstream.iter().map(|upstream| upstream.name.as_str()).collect();

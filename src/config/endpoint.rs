@@ -103,8 +103,11 @@ const WHO: &[&str] = &[
     "expires_at",
 ];
 
+/// What the captcha's widget gave; a field only where a captcha is asked for.
+pub const CAPTCHA: &str = "captcha";
+
 /// The fields of a new account's name and secret.
-const NEWCOMER: &[&str] = &["username", "password", "password_confirmation", "return_to"];
+const SIGNUP: &[&str] = &["username", "password", "password_confirmation", "return_to", CAPTCHA];
 /// The same with a one-time link.
 const INVITED: &[&str] = &["username", "password", "password_confirmation", "token"];
 
@@ -143,7 +146,7 @@ impl Endpoint {
         match self {
             Self::LoginPage => Row::page("login_page", "/login"),
             Self::Login => Row {
-                fields: &["username", "password", "remember", "return_to", "pending"],
+                fields: &["username", "password", "remember", "return_to", "pending", CAPTCHA],
                 values: WHO,
                 gives_tokens: true,
                 ..Row::post("login", "/login")
@@ -176,7 +179,7 @@ impl Endpoint {
                 ..Row::page("me", "/me")
             },
             Self::SignupPage => Row::page("signup_page", "/signup"),
-            Self::Signup => Row { fields: NEWCOMER, ..Row::welcome("signup", "/signup") },
+            Self::Signup => Row { fields: SIGNUP, ..Row::welcome("signup", "/signup") },
             Self::SetupPage => Row::page("setup_page", "/setup"),
             Self::Setup => Row { fields: INVITED, ..Row::welcome("setup", "/setup") },
             Self::InvitePage => Row::page("invite_page", "/invite"),

@@ -36,7 +36,7 @@ pub use attempts::{Act, Attempts, PerAct, Quota, Quotas};
 pub use captcha::{Captcha, CaptchaWhen, Verifier, Widget};
 pub use characters::Characters;
 pub use claims::ClaimsProfile;
-pub use endpoint::{Endpoint, Row, TOKENS};
+pub use endpoint::{CAPTCHA, Endpoint, Row, TOKENS};
 pub use error::{ConfigError, Problem};
 pub use filter::{BadFilter, log_filter};
 pub use manners::{Changes, Cors, CorsOrigins, Manners, Mapping};

@@ -67,6 +67,8 @@ pub struct FieldNames {
     pub(super) names: Vec<FieldName>,
     /// A body with any other field is refused.
     pub refuse_unknown: bool,
+    /// A captcha's widget may write into the form.
+    pub(super) widget: bool,
 }
 
 /// One field.
@@ -79,6 +81,11 @@ pub(super) struct FieldName {
     /// That of our own pages, unless it means something else on this site.
     pub(super) of_pages: Option<String>,
 }
+
+/// What the services' scripts put into the form around their widget, whatever it is that they are
+/// asked to; hCaptcha's writes two of them.
+const WIDGET_FIELDS: [&str; 3] =
+    ["cf-turnstile-response", "h-captcha-response", "g-recaptcha-response"];
 
 impl Shapes {
     /// The shape of `endpoint`.
@@ -114,9 +121,11 @@ impl FieldNames {
 
     /// Whether the site has a field of this name.
     pub fn knows(&self, name: &str) -> bool {
-        self.names
-            .iter()
-            .any(|field| field.theirs.iter().chain(&field.of_pages).any(|known| known == name))
+        let of_widget = self.widget && WIDGET_FIELDS.contains(&name);
+        let named = |field: &FieldName| {
+            field.theirs.iter().chain(&field.of_pages).any(|known| known == name)
+        };
+        of_widget || self.names.iter().any(named)
     }
 }
 

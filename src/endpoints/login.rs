@@ -9,7 +9,7 @@ use super::password::PASSWORD_CHANGED;
 use super::signup::ACCOUNT_MADE;
 use super::{Answered, Asked, Endpoint, Endpoints, Refused, query, tell_limit};
 use crate::access::Caller;
-use crate::config::{Act, Remember};
+use crate::config::{Act, CAPTCHA, Remember};
 use crate::message::cookies::{self, Found, Life, Which};
 use crate::message::form::BodyError;
 use crate::message::reject::Rejection;
@@ -119,7 +119,7 @@ impl Endpoints {
             user_agent: browser(asked),
             remember,
             pending: asked.fields.text("pending")?.map(str::to_owned),
-            captcha: self.captcha_token(asked)?.map(str::to_owned),
+            captcha: self.captcha_token(Act::Login, asked)?.map(str::to_owned),
             device: self.device(asked).map(str::to_owned),
             replaces: self.present_session(asked),
         };
@@ -156,14 +156,15 @@ impl Endpoints {
         })
     }
 
-    /// What the captcha's widget gave.
+    /// What the captcha's widget gave, where it is asked for.
     pub(super) fn captcha_token<'a>(
         &self,
+        act: Act,
         asked: &'a Asked<'_>,
     ) -> Result<Option<&'a str>, BodyError> {
         match &self.config.captcha {
-            Some(captcha) => asked.fields.text(&captcha.field),
-            None => Ok(None),
+            Some(captcha) if captcha.on.contains(&act) => asked.fields.text(CAPTCHA),
+            _ => Ok(None),
         }
     }
 

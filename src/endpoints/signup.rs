@@ -7,7 +7,7 @@ use serde_json::json;
 use super::login::browser;
 use super::pages::{self, Message, Page, SignupKind};
 use super::{Answered, Asked, Endpoint, Endpoints, Refused, query};
-use crate::config::Origin;
+use crate::config::{Act, Origin};
 use crate::message::form::BodyError;
 use crate::message::reject::{Rejection, Unusable};
 use crate::message::return_to::ReturnTo;
@@ -120,7 +120,7 @@ impl Endpoints {
             secret: Secret::new(secret.to_owned()),
             client: asked.client,
             user_agent: browser(asked),
-            captcha: self.captcha_token(asked)?.map(str::to_owned),
+            captcha: self.captcha_token(Act::Signup, asked)?.map(str::to_owned),
             replaces: self.present_session(asked),
             device: self.device(asked).map(str::to_owned),
         }))

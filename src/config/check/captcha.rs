@@ -17,7 +17,6 @@ const TEST_SECRET: &str = "1x0000000000000000000000000000000AA";
 pub(super) fn captcha(
     file: Option<&file::Captcha>,
     listen: &file::Listen,
-    login: &file::Login,
     found: &mut Findings<'_>,
 ) -> Option<Option<Captcha>> {
     let Some(file) = file else { return Some(None) };
@@ -26,14 +25,6 @@ pub(super) fn captcha(
     let verifier = verifier(file, stand_in, found);
     let secret = secret(file, found);
     name("captcha.field", &file.field, 64, found);
-    for (key, field) in [
-        ("login.identifier_field", &login.identifier_field),
-        ("login.secret_field", &login.secret_field),
-    ] {
-        if *field == file.field {
-            found.wrong("captcha.field", format!("the same field as {key}"));
-        }
-    }
     name("captcha.widget", &file.widget, 64, found);
     if let Some(action) = &file.action {
         name("captcha.action", action, 32, found);
@@ -274,6 +265,17 @@ mod tests {
             (OPEN, "url = \"https://a.example/\"\nsecret = \"s\"\non = []", "names nothing"),
             (OPEN, "url = \"https://a.example/\"\nsecret = { env = \"NO_SUCH\" }", "is not set"),
             (OPEN, "url = \"https://a.example/\"\nsecret = \"s\"\nfield = \"a b\"", "letters"),
+            (
+                OPEN,
+                "url = \"https://a.example/\"\nsecret = \"s\"\nfield = \"password\"",
+                "captcha.field: \"password\" is password already",
+            ),
+            (
+                OPEN,
+                "url = \"https://a.example/\"\nsecret = \"s\"\non = [\"login\"]\n\
+                 [endpoints.signup]\nfields = { captcha = \"x\" }",
+                "endpoints.signup.fields.captcha: no field of this endpoint",
+            ),
             (
                 OPEN,
                 "url = \"https://a.example/\"\nsecret = \"s\"\nsite_key = \"k\"\n\

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use super::Findings;
-use crate::config::endpoint::{Place, Row};
+use crate::config::endpoint::{CAPTCHA, Place, Row};
 use crate::config::file::{self, did_you_mean};
 use crate::config::shape::{ERROR_VALUES, Errors, FieldName, FieldNames, Shape, Shapes};
 use crate::config::{Endpoint, PathPattern, Segment, Template};
@@ -25,7 +25,14 @@ pub(super) fn shapes(
         .map(|endpoint| {
             let row = endpoint.row();
             let file_of = file.endpoints.0.get(row.name).unwrap_or(&nothing);
-            let shape = shape(&row, file_of, &file.login, base, found)?;
+            let asks = |act| file.captcha.as_ref().is_some_and(|captcha| captcha.on.contains(&act));
+            let captcha = match endpoint {
+                Endpoint::Login => asks(file::Asked::Login),
+                Endpoint::Signup => asks(file::Asked::Signup),
+                _ => false,
+            };
+            let captcha = file.captcha.as_ref().filter(|_| captcha);
+            let shape = shape(&row, file_of, (&file.login, captcha), base, found)?;
             // Nobody has anything to show it.
             let idle = endpoint == Endpoint::Refresh && off;
             Some(if idle { Shape { path: None, ..shape } } else { shape })
@@ -40,7 +47,7 @@ pub(super) fn shapes(
 fn shape(
     row: &Row,
     file: &file::Endpoint,
-    login: &file::Login,
+    (login, captcha): (&file::Login, Option<&file::Captcha>),
     base: Option<&PathPattern>,
     found: &mut Findings<'_>,
 ) -> Option<Shape> {
@@ -49,7 +56,7 @@ fn shape(
     let under = matches!(row.place, Place::Under(_));
     let (path, moved) = path(&key("path"), row, file.path.as_ref(), base?, found)?;
     let method = method(&key("method"), row, file.method.as_deref(), found);
-    let fields = fields(&key("fields"), row, file, login, found);
+    let fields = fields(&key("fields"), row, file, (login, captcha), found);
     let body = file.body.as_ref().and_then(|file| {
         let body = template(&key("body"), &file.0, found)?;
         known_names(&key("body"), &body, |name| row.has_value(name), &values_of(row), found);
@@ -141,14 +148,16 @@ fn fields(
     key: &str,
     row: &Row,
     file: &file::Endpoint,
-    login: &file::Login,
+    (login, captcha): (&file::Login, Option<&file::Captcha>),
     found: &mut Findings<'_>,
 ) -> FieldNames {
+    let known = row.fields.iter().copied().filter(|name| captcha.is_some() || *name != CAPTCHA);
+    let known: Vec<&'static str> = known.collect();
     for (ours, theirs) in &file.fields {
         let key = format!("{key}.{ours}");
-        if !row.fields.contains(&ours.as_str()) {
-            let hint = did_you_mean(ours, row.fields.iter().copied());
-            let hint = hint.unwrap_or_else(|| match row.fields {
+        if !known.contains(&ours.as_str()) {
+            let hint = did_you_mean(ours, known.iter().copied());
+            let hint = hint.unwrap_or_else(|| match &*known {
                 [] => format!("{} reads no fields", row.name),
                 fields => format!("{} reads {}", row.name, fields.join(", ")),
             });
@@ -164,10 +173,10 @@ fn fields(
     let default = |ours: &str| match ours {
         "username" => login.identifier_field.clone(),
         "password" => login.secret_field.clone(),
+        CAPTCHA => captcha.map_or(ours, |captcha| captcha.field.as_str()).to_owned(),
         other => other.to_owned(),
     };
-    let mut names: Vec<FieldName> = row
-        .fields
+    let mut names: Vec<FieldName> = known
         .iter()
         .map(|&ours| {
             let given = file.fields.get(ours).map(|names| names.list().to_vec());
@@ -179,15 +188,19 @@ fn fields(
     for field in &names {
         for name in &field.theirs {
             if let Some(earlier) = seen.insert(name.clone(), field.ours) {
-                let text = format!("{name:?} is {earlier} already");
-                found.wrong(&format!("{key}.{}", field.ours), text);
+                let key = match field.ours {
+                    CAPTCHA if !file.fields.contains_key(CAPTCHA) => "captcha.field".to_owned(),
+                    ours => format!("{key}.{ours}"),
+                };
+                found.wrong(&key, format!("{name:?} is {earlier} already"));
             }
         }
     }
     for field in &mut names {
         field.of_pages = Some(default(field.ours)).filter(|name| !seen.contains_key(name));
     }
-    FieldNames { names, refuse_unknown: file.unknown_fields == file::UnknownFields::Refuse }
+    let refuse_unknown = file.unknown_fields == file::UnknownFields::Refuse;
+    FieldNames { names, refuse_unknown, widget: captcha.is_some() }
 }
 
 /// Whether a field of a body can have this name.

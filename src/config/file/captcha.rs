@@ -21,7 +21,8 @@ pub(in crate::config) struct Captcha {
     pub secret: Option<TextOrSecret>,
     /// Field of a login or signup body that carries the token. 1 to 64 letters, digits, `_`, `-`,
     /// `.`. The services' scripts write to `cf-turnstile-response`, `h-captcha-response` and
-    /// `g-recaptcha-response`; that of Turnstile takes another name, too.
+    /// `g-recaptcha-response`; that of Turnstile takes another name, too. Programs may use another:
+    /// `[endpoints.login] fields = { captcha = "..." }`.
     pub field: String,
     /// When a token is asked for: `"always"`, or `{ after_failures = 3, per = "1h" }`, once an
     /// account or a network has failed so often in that time. A browser that has logged in to the
@@ -116,7 +117,7 @@ pub(in crate::config) struct After {
     pub per: Option<Period>,
 }
 
-#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::config) enum Asked {
     /// logging in

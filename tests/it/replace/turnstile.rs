@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Shipped;
 use super::exchange::replay;
 use super::shipped::{Variables, claims};
-use crate::harness::{Answer, curl};
+use crate::harness::{Answer, Browser, curl};
 
 const ORIGIN: &str = "http://127.0.0.1:9153";
 const API: &str = include_str!("../../fixtures/turnstile/1-api.txt");
@@ -90,4 +90,48 @@ fn a_person_solves_the_captcha_on_the_login_page_and_comes_back_to_what_they_wan
     site.pass(Duration::from_secs(300));
     assert_eq!(post(&late).status, 400);
     assert_eq!(post(&solve()).status, 303);
+}
+
+#[test]
+fn a_browser_shows_the_widget_and_repeats_what_was_asked_for_after_the_login() {
+    let site = turnstile();
+    let url = site.url();
+    let browser = Browser::start();
+    let asked = format!("{url}/api/reports/2026?q=1");
+    let log_in = || {
+        browser.find("[data-sitekey][data-stand-in=solved]");
+        browser.find("input[name=username]").type_text("ada");
+        browser.find("input[name=password]").type_text(SECRET);
+        browser.find("button[type=submit]").click();
+        browser.until("what was asked for", |browser| browser.url() == asked);
+        assert_eq!(browser.title(), "Demo application");
+        let script = "return [...document.querySelectorAll('tr')]\
+            .map(row => row.cells[0].textContent + ': ' + row.cells[1].textContent).join('\\n');";
+        let received = browser.execute(script, &[]).as_str().unwrap().to_owned();
+        assert!(received.contains("x-auth-user: ada\n"), "{received}");
+        assert!(received.contains("x-auth-permissions: reports"), "{received}");
+    };
+    browser.goto(&asked);
+    let login = format!("{url}/auth/login?return_to=%2Fapi%2Freports%2F2026%3Fq%3D1");
+    assert_eq!(browser.url(), login);
+    log_in();
+    // Half an hour later there is nothing to refresh it with: the widget again.
+    site.pass(Duration::from_secs(1800));
+    browser.goto(&asked);
+    assert!(browser.url().starts_with(&format!("{url}/auth/login?")), "{}", browser.url());
+    log_in();
+
+    // A script's request meets the 401 itself, and goes again after the login.
+    site.pass(Duration::from_secs(1800));
+    let fetch = "return fetch('/api/reports/1').then(answer => answer.json().then(
+        told => [answer.status, told.error, told.login_url].join(' ').trim()));";
+    assert_eq!(browser.execute(fetch, &[]), "401 expired /auth/login");
+    browser.goto(&login);
+    log_in();
+    assert_eq!(browser.execute(fetch, &[]), "200");
+    // What the permissions do not allow, no login gives.
+    let refused = "return fetch('/api/users/7').then(answer => answer.status);";
+    assert_eq!(browser.execute(refused, &[]), 403);
+    browser.goto(&format!("{url}/api/users/7"));
+    assert!(browser.find("main").text().contains("forbidden"), "{}", browser.find("main").text());
 }
