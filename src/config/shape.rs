@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
-use super::{Endpoint, Template};
+use super::{Cors, Endpoint, Template};
 
 /// The shape of every endpoint, and of all refusals.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Shape {
     pub device_cookie: bool,
     /// How it refuses, where that differs from `[errors]`.
     pub errors: Errors,
+    /// Which foreign pages may read its answers. `None`: none.
+    pub cors: Option<Cors>,
 }
 
 /// `[errors]`, or those of one endpoint.

@@ -284,7 +284,7 @@ impl Endpoints {
     pub fn error_page(
         &self,
         rejection: &Rejection,
-        status: StatusCode,
+        told: &Told,
         request_id: &str,
         (caller, place): (&Caller, Option<&str>),
         languages: Option<&HeaderValue>,
@@ -298,9 +298,10 @@ impl Endpoints {
         let login_url = way(Endpoint::LoginPage);
         let switch_url = way(Endpoint::LogoutPage);
         let failure = pages::Failure {
-            status,
+            status: told.status,
             code: answer.code,
             message: &answer.message,
+            own_words: told.message.as_deref(),
             request_id: Some(request_id),
             retry_after: rejection.retry_after(),
             login,

@@ -22,6 +22,8 @@ pub struct Told {
     pub status: StatusCode,
     /// Whether a person may be shown a page instead of the body.
     pub page: bool,
+    /// What the site says of it, if it has words of its own.
+    pub message: Option<String>,
     /// `Content-Type` of the body.
     pub content_type: HeaderValue,
     /// The body.
@@ -77,18 +79,16 @@ impl Endpoints {
             name("limit", Some((*limit).into()));
         }
         let message = first(tables(), &answer, |errors, reason| errors.messages.get(reason));
-        if let Some(message) = message {
-            let values = Values { named: &named, now: around.now.secs() };
-            let message = message.line(&values);
-            if let Some(object) = named.as_object_mut() {
-                object.insert("message".to_owned(), message.into());
-            }
+        let message =
+            message.map(|message| message.line(&Values { named: &named, now: around.now.secs() }));
+        if let (Some(message), Some(object)) = (&message, named.as_object_mut()) {
+            object.insert("message".to_owned(), message.as_str().into());
         }
         let values = Values { named: &named, now: around.now.secs() };
         let body = tables().find_map(|errors| errors.body.as_ref());
         let (content_type, body) = written(body.unwrap_or(&self.refusal_body).fill(&values));
         let page = tables().find_map(|errors| errors.pages).unwrap_or(true);
-        Told { status, page, content_type, body }
+        Told { status, page, message, content_type, body }
     }
 
     /// The status of a refusal.

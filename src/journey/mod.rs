@@ -27,7 +27,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Stopwatch};
-use crate::config::{Access, Config, Route};
+use crate::config::{Access, Config, Cors, Route};
 use crate::deadline::Deadlines;
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::message::arrival::Arrival;
@@ -117,9 +117,9 @@ impl<E: Into<Rejection>> From<E> for Stop {
 }
 
 impl Stop {
-    fn preflight(route: &Route, head: &Head) -> Self {
+    fn preflight(cors: Option<&Cors>, head: &Head) -> Self {
         let mut allowed = HeaderMap::new();
-        if let Some(cors) = &route.manners.cors {
+        if let Some(cors) = cors {
             cors::tell_preflight(cors, head, &mut allowed);
         }
         Self::Preflight(Box::new(allowed))
@@ -187,6 +187,11 @@ impl Journey {
             // RFC 9110 section 7.4: what was promised in the handshake was another host.
             return Err(Rejection::Misdirected.into());
         }
+        let preflight = cors::is_preflight(&head);
+        if preflight && let Some(endpoint) = self.endpoint_of_preflight(&target, &head) {
+            visit.endpoint = Some(endpoint);
+            return Err(self.own_preflight(endpoint, &head, visit));
+        }
         if let Some(endpoint) = self.shared.endpoints.find(&target.path, &head.method)? {
             visit.endpoint = Some(endpoint);
             if visit.socket.is_some() {
@@ -195,7 +200,6 @@ impl Journey {
             }
             return Ok(Course::Own(Box::new((endpoint, head, body))));
         }
-        let preflight = cors::is_preflight(&head);
         let route = match preflight {
             false => self.route(&target, &head.method, visit)?,
             true => self.route_of_preflight(&target, &head, visit)?,
@@ -208,7 +212,7 @@ impl Journey {
             if route.manners.forward_preflight {
                 access = &Access::Public;
             } else if *access != Access::Public || route.manners.cors.is_some() {
-                return Err(Stop::preflight(route, &head));
+                return Err(Stop::preflight(route.manners.cors.as_ref(), &head));
             }
         }
         match self.credential(access, &head, &target, visit)? {

@@ -11,7 +11,7 @@ use super::admit::{PendingCookies, Target, Visit};
 use super::authenticate::{Credential, Known, Presented, Source};
 use super::authorize;
 use super::body::Content;
-use super::{Journey, Stop, admit};
+use super::{Journey, Stop, admit, cors};
 use crate::access::{CsrfFacts, is_foreign};
 use crate::endpoints::{Asked, Endpoint, Guard};
 use crate::message::body::read_bounded;
@@ -27,10 +27,13 @@ impl Journey {
         body: Incoming,
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
+        let shape = self.shared.config.shapes.of(endpoint);
+        if shape.cors.is_some() {
+            visit.origin = cors::origin(&head.headers);
+        }
         let target = &admit::target(head, visit.secure)?;
         let presented = Presented::read(head, &self.shared.config.cookies);
         self.own_guard(endpoint, head, target, &presented, visit)?;
-        let shape = self.shared.config.shapes.of(endpoint);
         let mut credential = match endpoint.knows_caller() || shape.access_required {
             false => Credential::None(Rejection::MissingToken),
             true if endpoint.refreshes() => match self.authenticate(&presented, visit.now) {
@@ -84,6 +87,27 @@ impl Journey {
             *response.body_mut() = Content::Own(answered.body);
         }
         Ok(response)
+    }
+
+    /// The endpoint that the request to come is for.
+    pub(super) fn endpoint_of_preflight(
+        &self,
+        target: &Target<'_>,
+        head: &Parts,
+    ) -> Option<Endpoint> {
+        let wanted = cors::wanted_method(head)?;
+        self.shared.endpoints.find(&target.path, &wanted).ok().flatten()
+    }
+
+    /// What its config allows foreign pages; without `cors` nothing.
+    pub(super) fn own_preflight(
+        &self,
+        endpoint: Endpoint,
+        head: &Parts,
+        visit: &mut Visit,
+    ) -> Stop {
+        visit.origin = cors::origin(&head.headers);
+        Stop::preflight(self.shared.config.shapes.of(endpoint).cors.as_ref(), head)
     }
 
     fn own_guard(

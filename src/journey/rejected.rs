@@ -116,13 +116,8 @@ impl Journey {
             let languages = visit.manner.languages.as_ref();
             let place = visit.path.as_ref().filter(|_| visit.method == Method::GET);
             let place = place.filter(|_| visit.manner.asking.navigation).map(|path| path.as_str());
-            let page = endpoints.error_page(
-                rejection,
-                told.status,
-                &id,
-                (&visit.caller, place),
-                languages,
-            );
+            let page =
+                endpoints.error_page(rejection, &told, &id, (&visit.caller, place), languages);
             page.into()
         } else {
             response.headers_mut().insert(CONTENT_TYPE, told.content_type);

@@ -90,7 +90,9 @@ impl Journey {
             // RFC 6797 section 7.1
             headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
         }
-        if let Some(cors) = manners.and_then(|manners| manners.cors.as_ref()) {
+        let shapes = &self.shared.config.shapes;
+        let own = || visit.endpoint.and_then(|endpoint| shapes.of(endpoint).cors.as_ref());
+        if let Some(cors) = manners.and_then(|manners| manners.cors.as_ref()).or_else(own) {
             cors::tell(cors, visit.origin.as_ref(), headers);
         }
         if let Some(allowance) = &visit.allowance {

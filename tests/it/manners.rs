@@ -317,3 +317,58 @@ fn a_stale_login_is_told_so_in_a_handshake_and_nobody_at_all_as_ever() {
     assert_eq!(answer.unwrap().verdict(), verdict);
     assert!(upstream.requests().iter().all(|request| !request.line().contains("settings")));
 }
+
+#[test]
+fn foreign_pages_may_use_our_endpoints_as_far_as_the_config_says() {
+    let upstream = application();
+    let lines = format!(
+        "{CORS}\n[endpoints.login]\n\
+         cors = {{ origins = [\"{PAGE}\"], expose = [\"Retry-After\"] }}\n\
+         [endpoints.me]\npath = \"/api/me\"\ncors = {{ origins = [\"{PAGE}\"], credentials = true }}\n"
+    );
+    let gate = gate(&upstream, &lines);
+    let mut client = gate.signed_in("ada");
+    let none = |answer: &Answer| {
+        answer.fields.iter().all(|(name, _)| !name.starts_with("access-control-"))
+    };
+
+    let answer = preflight(&mut client, "/auth/login", PAGE, "POST");
+    assert_eq!((answer.status, answer.one("x-sallyport")), (204, "preflight"));
+    assert_eq!(answer.one("access-control-allow-origin"), PAGE);
+    assert_eq!(answer.one("access-control-allow-methods"), "POST");
+    assert!(answer.field("access-control-allow-credentials").is_empty());
+    let answer = preflight(&mut client, "/api/me", PAGE, "GET");
+    assert_eq!(answer.one("access-control-allow-credentials"), "true");
+    for (path, origin, method) in [
+        ("/auth/login", "https://evil.test", "POST"),
+        ("/api/me", "null", "GET"),
+        // Nobody has said anything of this one.
+        ("/auth/logout", PAGE, "POST"),
+    ] {
+        let answer = preflight(&mut client, path, origin, method);
+        assert!(answer.status == 204 && none(&answer), "{path} {origin}: {answer:#?}");
+    }
+    // Another method of the path is a route's, and of the base nobody's.
+    let answer = preflight(&mut client, "/api/me", PAGE, "PUT");
+    assert_eq!(answer.one("access-control-allow-methods"), "GET, HEAD, PUT");
+    assert_eq!(preflight(&mut client, "/auth/login", PAGE, "PUT").status, 405);
+
+    let mut log_in = |password: &str, origin: &str| {
+        let body = serde_json::json!({ "username": "ada", "password": password });
+        client.ask("POST", "/auth/login").field("Origin", origin).json(&body).send()
+    };
+    for (password, status) in [(PASSWORD, 200), ("a wrong one altogether", 401)] {
+        let answer = log_in(password, PAGE);
+        assert_eq!((answer.status, answer.one("access-control-allow-origin")), (status, PAGE));
+        assert_eq!(answer.one("access-control-expose-headers"), "Retry-After");
+    }
+    let answer = log_in(PASSWORD, "https://evil.test");
+    assert_eq!(answer.verdict(), (403, "csrf_guard".to_owned()));
+    assert!(none(&answer) && answer.field("vary").contains(&"origin"), "{answer:#?}");
+    let answer = client.ask("GET", "/api/me").field("Origin", PAGE).send();
+    assert_eq!((answer.status, answer.one("access-control-allow-origin")), (200, PAGE));
+    let answer = gate.client().ask("GET", "/api/me").field("Origin", PAGE).send();
+    assert_eq!((answer.status, answer.one("access-control-allow-origin")), (401, PAGE));
+    let answer = client.ask("POST", "/auth/logout").field("Origin", PAGE).send();
+    assert!(none(&answer), "{answer:#?}");
+}

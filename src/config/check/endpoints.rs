@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
-use super::Findings;
+use super::{Findings, manners};
 use crate::config::endpoint::{CAPTCHA, Place, Row};
 use crate::config::file::{self, did_you_mean};
 use crate::config::shape::{ERROR_VALUES, Errors, FieldName, FieldNames, Shape, Shapes};
-use crate::config::{Endpoint, PathPattern, Segment, Template};
+use crate::config::{Cors, Endpoint, PathPattern, Segment, Template};
 
 /// The shape of every endpoint, those that the file does not speak of included.
 pub(super) fn shapes(
@@ -32,7 +32,8 @@ pub(super) fn shapes(
                 _ => false,
             };
             let captcha = file.captcha.as_ref().filter(|_| captcha);
-            let shape = shape(&row, file_of, (&file.login, captcha), base, found)?;
+            let mut shape = shape(&row, file_of, (&file.login, captcha), base, found)?;
+            shape.cors = cors(endpoint, file_of, &shape.method, &file.csrf, found)?;
             // Nobody has anything to show it.
             let idle = endpoint == Endpoint::Refresh && off;
             Some(if idle { Shape { path: None, ..shape } } else { shape })
@@ -83,7 +84,33 @@ fn shape(
         refresh_cookie: sets(file::CookieKind::Refresh),
         device_cookie: sets(file::CookieKind::Device),
         errors,
+        cors: None,
     })
+}
+
+/// Which foreign pages may read its answers.
+fn cors(
+    endpoint: Endpoint,
+    file: &file::Endpoint,
+    method: &Method,
+    csrf: &file::Csrf,
+    found: &mut Findings<'_>,
+) -> Option<Option<Cors>> {
+    let Some(file) = &file.cors else { return Some(None) };
+    let own_session = matches!(
+        endpoint,
+        Endpoint::Refresh
+            | Endpoint::Logout
+            | Endpoint::Password
+            | Endpoint::EndSession
+            | Endpoint::EndOthers
+    );
+    // The others that change something refuse whatever is marked as foreign, cookies or not.
+    let guarded = *method != Method::GET && (file.credentials || !own_session);
+    let allowed = guarded.then_some(csrf.allowed_origins.as_slice());
+    let methods = std::slice::from_ref(method);
+    let key = format!("endpoints.{}.cors", endpoint.row().name);
+    manners::cors(&key, file, Some(methods), allowed, found).map(Some)
 }
 
 /// The path, and whether it was moved away from the base.

@@ -48,7 +48,8 @@ pub(super) fn manners(
                 hint,
             );
         }
-        cors(&key("cors"), file, facts.methods, site, found)
+        let allowed = file.credentials.then_some(site.allowed_origins);
+        cors(&key("cors"), file, facts.methods, allowed, found)
     });
     let own = facts.upstream.and_then(|index| site.identity.get(index));
     let own = own.map_or(&[][..], Vec::as_slice);
@@ -131,16 +132,17 @@ fn security(access: &Access, framed: bool) -> Vec<(HeaderName, HeaderValue)> {
     fields
 }
 
-fn cors(
+/// `allowed`: those whose requests pass the CSRF guard, if it is to have a say.
+pub(super) fn cors(
     at: &str,
     file: &file::Cors,
     methods_of_route: Option<&[Method]>,
-    site: &Site<'_>,
+    allowed: Option<&[String]>,
     found: &mut Findings<'_>,
 ) -> Option<Cors> {
     let key = |name: &str| format!("{at}.{name}");
     let before = found.problems.len();
-    let origins = origins(&key("origins"), file, site, found);
+    let origins = origins(&key("origins"), file, allowed, found);
     let methods = match &file.methods {
         None => methods_of_route.and_then(Cors::method_list),
         Some(names) => {
@@ -186,13 +188,17 @@ fn cors(
 fn origins(
     key: &str,
     file: &file::Cors,
-    site: &Site<'_>,
+    allowed: Option<&[String]>,
     found: &mut Findings<'_>,
 ) -> Option<CorsOrigins> {
+    const REFUSED: &str = "the CSRF guard refuses its requests that change something";
     if file.origins == ["*"] {
         if file.credentials {
             let text = "everybody's pages may not read what is meant for one user";
             found.wrong_but(key, text, "name the origins, or leave out credentials");
+        } else if allowed.is_some() {
+            let hint = "name the origins here and in csrf.allowed_origins";
+            found.warn(key, REFUSED, Some(hint.to_owned()));
         }
         return Some(CorsOrigins::Any);
     }
@@ -208,11 +214,10 @@ fn origins(
             found.wrong_but(&key, format!("{text:?} is not a whole origin"), hint);
             continue;
         };
-        let allowed = |one: &String| Origin::parse(one).is_some_and(|one| one == origin);
-        if file.credentials && !site.allowed_origins.iter().any(allowed) {
+        let same = |one: &String| Origin::parse(one).is_some_and(|one| one == origin);
+        if allowed.is_some_and(|allowed| !allowed.iter().any(same)) {
             let hint = format!("add {text:?} to csrf.allowed_origins");
-            let text = "the CSRF guard refuses its requests that change something";
-            found.warn(&key, text, Some(hint));
+            found.warn(&key, REFUSED, Some(hint));
         }
         origins.push(origin.ascii());
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::Cors;
 use crate::config::{Endpoint as Known, REASONS};
 
 /// `[endpoints.NAME]`, by name.
@@ -68,6 +69,10 @@ pub(in crate::config) struct Endpoint {
     pub cookies: Option<Vec<CookieKind>>,
     /// Its refusals; what is not set here is as `[errors]` says.
     pub errors: Errors,
+    /// Which foreign pages may read its answers and refusals; preflights are answered accordingly.
+    /// The CSRF guard still has a say: name the origins in `csrf.allowed_origins` too. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }
 
 /// Refusals, those of routes too. What programs are told can be changed freely; logs, metrics and
@@ -84,7 +89,8 @@ pub(in crate::config) struct Errors {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pages: Option<bool>,
     /// What `$message` is, by our code or by the finer reason that the access log tells. It may hold
-    /// the values of the body; `$message` is then ours.
+    /// the values of the body; `$message` is then ours. People read it too, on the page that tells a
+    /// refusal; what our forms say is among the texts of the pages.
     pub messages: ByReason<String>,
     /// What `$code` is, likewise.
     pub codes: ByReason<String>,

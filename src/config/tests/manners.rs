@@ -104,3 +104,24 @@ fn a_fresh_login_can_only_be_asked_where_a_login_is() {
     assert_eq!(route("max_auth_age = \"10m\"").len(), 0);
     assert_eq!(route("max_auth_age = \"0s\"").len(), 1);
 }
+
+#[test]
+fn cors_of_an_endpoint_is_checked_like_that_of_a_route() {
+    let warned = |lines: &str| -> Vec<String> {
+        let text = format!(
+            "{DEV}[csrf]\nallowed_origins = [\"https://a.test\"]\n\
+             {APP}[[route]]\npath = \"/a\"\n{lines}\n"
+        );
+        let warnings = parse(&text).warnings;
+        let keys = warnings.into_iter().map(|warning| warning.key);
+        keys.filter(|key| key.contains("cors")).collect()
+    };
+    let cors = "cors = { origins = [\"https://a.test\", \"https://b.test\"] }";
+    // A login is refused if it is marked as foreign; a refresh only if it comes by cookie.
+    assert_eq!(warned(&format!("[endpoints.login]\n{cors}")), ["endpoints.login.cors.origins[1]"]);
+    assert_eq!(warned(&format!("[endpoints.refresh]\n{cors}")), [""; 0]);
+    assert_eq!(warned(&format!("[endpoints.me]\n{cors}")), [""; 0]);
+    let all = "cors = { origins = [\"*\"] }";
+    assert_eq!(warned(&format!("[endpoints.mint]\n{all}")), ["endpoints.mint.cors.origins"]);
+    assert_eq!(warned(&format!("[endpoints.keys]\n{all}")), [""; 0]);
+}

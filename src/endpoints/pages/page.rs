@@ -166,6 +166,8 @@ pub struct Failure<'a> {
     pub code: &'a str,
     /// One English sentence, shown where we have no better text for the status.
     pub message: &'a str,
+    /// What the config says of this error, which is then shown instead of any text of ours.
+    pub own_words: Option<&'a str>,
     /// Tells the operator which request it was.
     pub request_id: Option<&'a str>,
     /// When to try again.

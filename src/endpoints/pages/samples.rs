@@ -152,6 +152,7 @@ fn failures(status: u16, code: &'static str) -> [Page<'static>; 2] {
         status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         code,
         message: "One sentence.",
+        own_words: None,
         request_id: None,
         retry_after: None,
         login: None,

@@ -216,6 +216,7 @@ fn an_error_page_tells_the_time_left_and_the_request() {
         status: StatusCode::TOO_MANY_REQUESTS,
         code: "rate_limited",
         message: "",
+        own_words: None,
         request_id: Some("r-1"),
         retry_after: Some(Duration::from_millis(90_001)),
         login: None,
@@ -226,9 +227,13 @@ fn an_error_page_tells_the_time_left_and_the_request() {
     assert!(html.contains("Try again in \u{2068}2 min\u{2069}."), "{html}");
     assert!(html.contains("<code>r-1</code>") && html.contains("<code>rate_limited</code>"));
     let strange =
-        Failure { status: StatusCode::IM_A_TEAPOT, message: "Short and stout.", ..failure };
+        Failure { status: StatusCode::IM_A_TEAPOT, message: "Short and stout.", ..failure.clone() };
     let html = english(pages(), &Page::Error(strange));
     assert!(html.contains("Short and stout.") && html.contains("That did not work"), "{html}");
+    let own = Failure { own_words: Some("Not so <fast>"), ..failure };
+    let html = english(pages(), &Page::Error(own));
+    assert!(html.contains("<p>Not so &lt;fast&gt;</p>"), "{html}");
+    assert!(!html.contains("Try again in") && html.contains("Too many requests"), "{html}");
 }
 
 #[test]
@@ -238,6 +243,7 @@ fn a_403_says_who_is_asking_and_a_404_does_not() {
         status,
         code,
         message: "",
+        own_words: None,
         request_id: None,
         retry_after: None,
         login: Some("ada"),
@@ -412,6 +418,7 @@ fn pages_with(text: &str) -> Vec<Page<'_>> {
         status: StatusCode::FORBIDDEN,
         code: text,
         message: text,
+        own_words: None,
         request_id: some,
         retry_after: Some(Duration::MAX),
         login: some,

@@ -119,14 +119,15 @@ fn failure_view(failure: &Failure<'_>, texts: &Texts) -> Value {
         _ if texts.has(&format!("{of_status}.title")) => &of_status,
         _ => "error.other",
     };
-    let text = failure
-        .retry_after
-        .and_then(|after| texts.html(&format!("{stem}.text_for"), &[("time", &span(after, texts))]))
-        .or_else(|| texts.html(&format!("{stem}.text"), &[]))
-        .map_or_else(
-            || Value::from(display::short(failure.message, SENTENCE)),
-            Value::from_safe_string,
-        );
+    let ours = || {
+        let time = failure.retry_after.map(|after| span(after, texts));
+        let with_time =
+            time.and_then(|time| texts.html(&format!("{stem}.text_for"), &[("time", &time)]));
+        with_time.or_else(|| texts.html(&format!("{stem}.text"), &[])).map(Value::from_safe_string)
+    };
+    let plain = |text: &str| Value::from(display::short(text, SENTENCE));
+    let text = failure.own_words.map(plain).or_else(ours);
+    let text = text.unwrap_or_else(|| plain(failure.message));
     // Asking again helps only against what passes by itself.
     let retry = matches!(status, 421 | 429 | 500 | 502..=504);
     // Who one is matters only where that is why the page is refused.

@@ -306,6 +306,7 @@ fn a_fifth_system_needs_no_code() {
     // A browser that has no login page gets the refusal, and is led nowhere.
     let page = site.curl(&[&format!("{ORIGIN}/x"), "-H", "Accept: text/html"]);
     assert_eq!((page.status, page.field("location")), (403, Vec::new()));
+    assert!(page.text().contains("<p>Who are you? Code 403.</p>"), "{}", page.text());
 
     // Ten minutes are the cookie's life and the token's.
     let login = site.curl(&["-X", "PUT", &url, "-H", json, "-d", &body("P1_four")]);
