@@ -146,7 +146,15 @@ impl Endpoint {
         match self {
             Self::LoginPage => Row::page("login_page", "/login"),
             Self::Login => Row {
-                fields: &["username", "password", "remember", "return_to", "pending", CAPTCHA],
+                fields: &[
+                    "username",
+                    "password",
+                    "remember",
+                    "return_to",
+                    "pending",
+                    CAPTCHA,
+                    "kept",
+                ],
                 values: WHO,
                 gives_tokens: true,
                 ..Row::post("login", "/login")

@@ -17,4 +17,6 @@ pub struct Pages {
     pub style: Option<PathBuf>,
     /// Templates and texts that lie over ours.
     pub folder: Option<PathBuf>,
+    /// Whether a form that meets a dead session is kept over the login.
+    pub keep_forms: bool,
 }

@@ -1,7 +1,7 @@
 //! `<base>/login`: the page, and name and secret -> a session and its cookies.
 
 use http::header::USER_AGENT;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::pages::{self, Message, Page, Reason};
@@ -124,7 +124,7 @@ impl Endpoints {
             replaces: self.present_session(asked),
         };
         match self.sessions.log_in(attempt).await {
-            Ok(LoginStep::Done(begun)) => self.logged_in(asked, &begun, return_to.as_ref()),
+            Ok(LoginStep::Done(begun)) => self.logged_in(asked, &begun, return_to.as_ref()).await,
             Ok(LoginStep::Next { pending, factor }) => {
                 let next = json!({ "next": factor, "pending": pending });
                 Ok(Answered { status: StatusCode::ACCEPTED, ..Answered::json(next) })
@@ -170,8 +170,13 @@ impl Endpoints {
 
     /// What this browser keeps from its last login, if anything that can be read.
     pub(super) fn device<'a>(&self, asked: &Asked<'a>) -> Option<&'a str> {
+        self.device_in(&asked.head.headers)
+    }
+
+    /// The same of a request that was not to an endpoint.
+    pub(super) fn device_in<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let name = self.config.cookies.device.as_deref()?;
-        match cookies::find(&asked.head.headers, name) {
+        match cookies::find(headers, name) {
             Found::One(sealed) => Some(sealed),
             Found::Absent | Found::Conflict => None,
         }
@@ -202,7 +207,7 @@ impl Endpoints {
         })
     }
 
-    fn logged_in(
+    async fn logged_in(
         &self,
         asked: &Asked<'_>,
         begun: &Begun,
@@ -210,7 +215,11 @@ impl Endpoints {
     ) -> Result<Answered, Refused> {
         let device = self.device_cookie(begun.device.as_ref());
         if asked.page {
-            return Ok(self.onward(return_to)?.with_device(device).with_pair(&begun.pair));
+            let answer = match self.resume(asked, begun.pair.who.id).await {
+                Some(resumed) => resumed,
+                None => self.onward(return_to)?,
+            };
+            return Ok(answer.with_device(device).with_pair(&begun.pair));
         }
         let who = &begun.pair.who;
         let mut answer = Answered::json(json!({
@@ -242,6 +251,7 @@ impl Endpoints {
             reason: None,
             remember: form.remember,
             captcha: self.sessions.captcha_is_due(Act::Login, Some(form.identifier), asked.client),
+            kept: self.kept(asked),
         };
         self.refused_form(asked, &Page::Login(login), refused)
     }

@@ -3,6 +3,7 @@
 
 mod account;
 mod apps;
+mod kept;
 mod keys;
 mod login;
 mod logout;
@@ -37,6 +38,7 @@ use crate::message::return_to::{self, ReturnTo};
 use crate::session::{Allowance, Pair, Sessions};
 use crate::store::links::LinkKind;
 use crate::token::AccessClaims;
+pub use kept::FORM_BYTES;
 pub use login::{AGAIN, WHY, why};
 use pages::{Page, Pages};
 use places::Places;
@@ -324,11 +326,16 @@ impl Endpoints {
     }
 
     fn page(&self, status: StatusCode, page: &Page<'_>, asked: &Asked<'_>) -> Answered {
+        self.page_for(status, page, &asked.head.headers)
+    }
+
+    /// The same for a request that was not to an endpoint.
+    fn page_for(&self, status: StatusCode, page: &Page<'_>, asked: &HeaderMap) -> Answered {
         let mut headers = HeaderMap::new();
         for (name, value) in self.pages.headers_of(page) {
             headers.insert(name.clone(), value.clone());
         }
-        let languages = asked.head.headers.get(http::header::ACCEPT_LANGUAGE);
+        let languages = asked.get(http::header::ACCEPT_LANGUAGE);
         let rendered = self.render(page, languages);
         headers.insert(CONTENT_LANGUAGE, rendered.language);
         let body = rendered.html.into();

@@ -7,6 +7,7 @@ mod authorize;
 mod body;
 mod cors;
 mod grpc;
+mod keep;
 mod memory;
 mod own;
 mod rejected;
@@ -105,6 +106,8 @@ enum Stop {
     Reject(Rejection),
     /// Somebody must log in first: the reason that a 401 tells, if it is not led to the login page.
     LogIn(Rejection),
+    /// The same, and what was sent is to be kept for afterwards.
+    Keep(Box<keep::Held>),
     /// A browser asks whether a foreign page may send a request (Fetch standard, CORS-preflight);
     /// the fields say what it may.
     Preflight(Box<HeaderMap>),
@@ -247,8 +250,11 @@ impl Journey {
         let target = admit::target(&head, visit.secure)?;
         let asked = Asked::of(&target, &head, visit.secure)?;
         let ruled = (route, &route.access);
-        let ready = self.prepare(ruled, credential, asked, (head, body), arrival, visit)?;
-        self.forward(route.upstream, ready, visit).await
+        match self.prepare(ruled, credential, asked, (head, body), arrival, visit) {
+            Ok(ready) => self.forward(route.upstream, ready, visit).await,
+            Err(Stop::Keep(held)) => self.keep(*held, visit).await,
+            Err(stop) => Err(stop),
+        }
     }
 
     /// Steps 4 and 5: a permit, and what the upstream will receive.
@@ -268,7 +274,12 @@ impl Journey {
             Ok(permit) => permit.caller().clone(),
             Err(_) => credential.caller(),
         };
-        let permit = judged?;
+        let permit = match judged {
+            Err(Stop::LogIn(why)) if self.may_keep(&head, visit) => {
+                return Err(Stop::Keep(Box::new(keep::Held { why, head, body })));
+            }
+            judged => judged?,
+        };
         visit.path = Some(asked.path.clone());
         let facts = Facts { route, permit: &permit, credential: &credential, asked };
         Ok(self.rewrite(head, body, facts, arrival, visit)?)
@@ -491,6 +502,7 @@ impl Journey {
                     let (endpoint, head, body) = *held;
                     Box::pin(self.own(endpoint, &head, body, &mut visit)).await
                 }
+                Err(Stop::Keep(held)) => Box::pin(self.keep(*held, &mut visit)).await,
                 Err(stop) => Err(stop),
             };
             self.conclude(result, visit)
@@ -506,6 +518,7 @@ impl Journey {
             Ok(response) => response,
             Err(Stop::Reject(why)) => self.reject(&why, &mut visit, None),
             Err(Stop::LogIn(why)) => self.log_in(&why, &mut visit),
+            Err(Stop::Keep(held)) => self.log_in(&held.why, &mut visit),
             Err(Stop::Preflight(allowed)) => rejected::preflight(*allowed, &mut visit),
         };
         self.finish(response.headers_mut(), &mut visit);

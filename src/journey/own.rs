@@ -46,7 +46,7 @@ impl Journey {
         if shape.access_required && !matches!(credential, Credential::Valid(..)) {
             return Err(credential.take_reason().into());
         }
-        let fields = self.fields(head, body).await?.named(Arc::clone(&shape.fields))?;
+        let fields = self.fields(endpoint, head, body).await?.named(Arc::clone(&shape.fields))?;
         let asked = Asked {
             endpoint,
             head,
@@ -144,9 +144,15 @@ impl Journey {
     }
 
     /// The fields of a body: read within its bounds of size and time.
-    async fn fields(&self, head: &Parts, body: Incoming) -> Result<Fields, Rejection> {
+    async fn fields(
+        &self,
+        endpoint: Endpoint,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Fields, Rejection> {
         let limits = &self.shared.config.limits;
-        let reading = read_bounded(body, limits.own_body_bytes);
+        let room = self.shared.endpoints.room_for_kept(endpoint, head);
+        let reading = read_bounded(body, limits.own_body_bytes.saturating_add(room));
         let body = self.deadlines.limit(limits.own_body_timeout, reading).await;
         let body = body.map_err(|_elapsed| Rejection::RequestTimeout)??;
         Ok(form::read(form::content_type(&head.headers)?, &body, form::MAX_FIELDS)?)

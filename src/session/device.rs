@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::Sessions;
 use crate::clock::Timestamp;
+use crate::id::UserId;
 use crate::secret::{self, NoRandomness};
 use crate::store::rows::User;
 
@@ -52,6 +53,29 @@ struct Account {
     user: [u8; ID],
     device: DeviceId,
     until: Timestamp,
+}
+
+/// An account in a browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Holder {
+    user: [u8; ID],
+    device: DeviceId,
+}
+
+impl Holder {
+    /// One for a test.
+    #[cfg(test)]
+    pub(super) const fn of(user: u8, device: u8) -> Self {
+        Self { user: [user; ID], device: DeviceId([device; ID]) }
+    }
+
+    /// Of one length for all.
+    pub(super) fn bytes(self) -> [u8; 2 * ID] {
+        let mut bytes = [0; 2 * ID];
+        let both = self.user.iter().chain(&self.device.0);
+        bytes.iter_mut().zip(both).for_each(|(to, from)| *to = *from);
+        bytes
+    }
 }
 
 /// Bytes of each id.
@@ -154,6 +178,21 @@ impl Sessions {
                 None
             }
         }
+    }
+
+    /// Who logged in last with the browser that presents this.
+    pub(super) fn latest_holder(&self, presented: &str, now: Timestamp) -> Option<Holder> {
+        let accounts = self.accounts_of(presented, now);
+        let latest = accounts.0.first().filter(|one| now < one.until)?;
+        Some(Holder { user: latest.user, device: latest.device })
+    }
+
+    /// The same for one of those who have.
+    pub(super) fn holder(&self, presented: &str, user: UserId, now: Timestamp) -> Option<Holder> {
+        let accounts = self.accounts_of(presented, now);
+        let theirs =
+            accounts.0.iter().find(|one| one.user == *user.as_bytes() && now < one.until)?;
+        Some(Holder { user: theirs.user, device: theirs.device })
     }
 
     fn accounts_of(&self, sealed: &str, now: Timestamp) -> Accounts {

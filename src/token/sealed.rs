@@ -12,8 +12,9 @@ use super::derive::{Purpose, Root, frame};
 use crate::clock::Timestamp;
 use crate::id::KeyId;
 
-/// The most that is sealed: 16 KiB. What becomes a cookie has to stay well below 4 KiB by itself.
-pub const SEALED_BYTES_MAX: usize = 16 * 1024;
+/// The most that is sealed: 72 KiB, for a form of 64 KiB and where it goes. What becomes a cookie
+/// has to stay well below 4 KiB by itself.
+pub const SEALED_BYTES_MAX: usize = 72 * 1024;
 
 /// The expiry: Unix milliseconds, big-endian.
 const EXPIRY_LEN: usize = 8;
@@ -24,7 +25,7 @@ const TEXT_BYTES_MAX: usize = 64 + 1 + (NONCE_LEN + EXPIRY_LEN + SEALED_BYTES_MA
 /// It could not be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// More than 16 KiB.
+    /// More than 72 KiB.
     #[error("{bytes} bytes are too many to seal: at most {SEALED_BYTES_MAX} are allowed")]
     TooLarge {
         /// How many.

@@ -6,23 +6,17 @@
 //! * `sessions`, `endings`: a login's whole life;
 //! * `accounts`: signup, setup, invite, reset, password, the list of one's sessions;
 //! * `machines`: apps, and the tokens that they mint;
-//! * `doors`: the listeners beside the gate;
-//! * `proxying`, `forwarding`, `manners`, `websocket`, `smuggling`: between the client and the application;
-//! * `bad_input`, `csrf`, `limits`, `floods`, `navigation`: what strangers send, and where people are led;
-//! * `bad_input`, `captcha`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
-//! * `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people run and
-//!   use it;
-//! * `operator`, `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
-//! * `life`, `gallery`: the pages in a real browser: a whole life, and every look;
-//! * `replicas`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
-//! * `replace`: other systems' clients, by config alone;
-//! * `processes`, `secrets`, `browser`, `examples`: the program as people run and use it;
-//! * `doors`, `names`: the listeners beside the gate; certificates
+//! * `doors`, `names`: the listeners beside the gate; certificates;
 //! * `proxying`, `forwarding`, `manners`, `http2`, `websocket`, `smuggling`, `misbehaving`: between the
 //!   client and the application;
-//! * `bad_input`, `csrf`, `limits`, `navigation`: what strangers send, and where people are led;
+//! * `bad_input`, `captcha`, `csrf`, `limits`, `floods`, `navigation`: what strangers send, and where
+//!   people are led;
+//! * `life`, `gallery`, `kept`: the pages in a real browser: a whole life, every look, and a form that
+//!   survives its session;
 //! * `operator`, `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people
 //!   run and use it;
+//! * `replicas`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
+//! * `replace`: other systems' clients, by config alone;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
     clippy::unwrap_used,
@@ -48,6 +42,7 @@ mod gallery;
 mod harness;
 mod http2;
 mod imports;
+mod kept;
 mod life;
 mod limits;
 mod machines;

@@ -15,6 +15,7 @@ pub(super) fn pages(file: &file::Pages, found: &mut Findings<'_>) -> Option<Page
         privacy: file.privacy.clone(),
         style: path("pages.style", file.style.as_ref(), found),
         folder: path("pages.folder", file.folder.as_ref(), found),
+        keep_forms: file.keep_forms,
     };
     (found.problems.len() == before).then_some(pages)
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The looks of the gateway's own pages. The site's name is `login.site_name`.
-#[derive(Deserialize, Serialize, JsonSchema, Default)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Pages {
     /// Colour of buttons and links, `"#rgb"` or `"#rrggbb"`. Where it could not be read on the light
@@ -25,4 +25,23 @@ pub(in crate::config) struct Pages {
     /// language (`texts/fr.txt`) adds it; what it leaves out is shown in English. Read once, at
     /// start; a mistake is told with file and line. Default: none.
     pub folder: Option<String>,
+    /// Whether a form that a person sends after their session has ended is kept over the login, and
+    /// sent on by one click afterwards: forms of browsers (not uploads) of at most 64 KiB, from a
+    /// page of the same origin, for 15 minutes, and only if the same account logs in. It is sealed
+    /// into the login page, and given back once. Needs `cookies.device`.
+    pub keep_forms: bool,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self {
+            accent: None,
+            logo: None,
+            imprint: None,
+            privacy: None,
+            style: None,
+            folder: None,
+            keep_forms: true,
+        }
+    }
 }

@@ -57,6 +57,12 @@ pub(super) fn typed(text: &str) -> String {
     text.chars().filter(|c| !disturbs(*c)).take(TYPED).collect()
 }
 
+/// A sealed text, if it has the characters of one; an honest browser sends back no other.
+pub(super) fn typed_seal(text: &str) -> String {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.bytes().all(fits) { text.to_owned() } else { String::new() }
+}
+
 /// Everything that is not plain ASCII; the delimiters of a URL stay as they are.
 const NOT_PLAIN: &AsciiSet = &CONTROLS.add(b' ');
 

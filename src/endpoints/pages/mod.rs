@@ -23,7 +23,7 @@ pub use error::PageError;
 pub use language::Language;
 pub use page::{
     Account, Done, Failure, Login, MOST_SESSIONS, Message, NewPassword, Page, Reason, Refusal,
-    SessionLine, Signup, SignupKind,
+    Resume, SessionLine, Signup, SignupKind,
 };
 pub use samples::samples;
 pub use theme::Colour;
@@ -164,6 +164,8 @@ pub struct Pages {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Those of a page with the widget.
     captcha_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Those of the page that sends a form on to an application.
+    onward_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The pages in one language.
@@ -189,6 +191,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("password.html", include_str!("templates/password.html")),
     ("reset.html", include_str!("templates/reset.html")),
     ("account.html", include_str!("templates/account.html")),
+    ("resume.html", include_str!("templates/resume.html")),
 ];
 
 impl Pages {
@@ -210,8 +213,12 @@ impl Pages {
         let captcha = settings.captcha.as_ref();
         let captcha_headers = policy(captcha.map_or(&[], |captcha| &captcha.origins));
         let headers = policy(&[]);
+        // What an application answers to a form may lead anywhere, and a browser holds the whole way
+        // against the page that the form was on (CSP 3, section 6.4.1.1).
+        let onward_headers = self::headers(&content_security_policy(&["https:".to_owned()], &[]));
         let languages = Vec::new();
-        let mut pages = Self { settings, languages, assets, headers, captcha_headers };
+        let mut pages =
+            Self { settings, languages, assets, headers, captcha_headers, onward_headers };
         let site = pages.site();
         for mut texts in all_texts {
             if pages.settings.pin {
@@ -293,9 +300,14 @@ impl Pages {
         &self.headers
     }
 
-    /// The same for this page: one with the widget may load what that needs.
+    /// The same for this page: one with the widget may load what that needs, and one that sends a
+    /// form on is no hindrance to where that leads.
     pub fn headers_of(&self, page: &Page<'_>) -> &[(HeaderName, HeaderValue)] {
-        if self.captcha_of(page).is_some() { &self.captcha_headers } else { &self.headers }
+        match page {
+            Page::Resume(_) => &self.onward_headers,
+            _ if self.captcha_of(page).is_some() => &self.captcha_headers,
+            _ => &self.headers,
+        }
     }
 
     /// The widget, if this page shows it.

@@ -48,6 +48,8 @@ pub enum Page<'a> {
     },
     /// Who I am and where I am logged in.
     Account(Account<'a>),
+    /// What was sent before the login, to be sent on.
+    Resume(Resume<'a>),
 }
 
 impl Page<'_> {
@@ -63,6 +65,7 @@ impl Page<'_> {
             Self::NewPassword(_) => "password",
             Self::ResetRequest { .. } => "reset",
             Self::Account(_) => "account",
+            Self::Resume(_) => "resume",
         }
     }
 }
@@ -82,6 +85,17 @@ pub struct Login<'a> {
     pub remember: bool,
     /// Whether the captcha's widget is shown, if the site has one.
     pub captcha: bool,
+    /// A form that waits for the login, sealed.
+    pub kept: Option<&'a str>,
+}
+
+/// A form that waited for the login.
+#[derive(Debug, Clone, Copy)]
+pub struct Resume<'a> {
+    /// Where it goes: a path of this origin, already validated.
+    pub place: &'a str,
+    /// What is in it.
+    pub fields: &'a [(String, String)],
 }
 
 /// Why the browser's cookies did not come back.

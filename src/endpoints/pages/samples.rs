@@ -104,6 +104,7 @@ pub fn samples() -> Vec<Page<'static>> {
         Page::ResetRequest { identifier: "", sent: false, error: None },
         Page::ResetRequest { identifier: "", sent: true, error: None },
     ];
+    pages.push(Page::Resume(Resume { place: "/notes/7?draft=1", fields: &[] }));
     pages.push(Page::Login(Login::default()));
     for reason in REASONS {
         pages.push(Page::Login(Login {
@@ -140,6 +141,7 @@ fn with_error(message: Message) -> [Page<'static>; 4] {
             reason: Some(Reason::SessionEnded),
             remember: true,
             captcha: true,
+            kept: Some("k1.c2VhbGVk"),
         }),
         Page::Signup(signup(SignupKind::Open, Some(message))),
         Page::NewPassword(new_password(None, Some(message))),

@@ -141,12 +141,43 @@ fn nothing_is_inline_and_nothing_is_asked_of_third_parties() {
                 assert!(!key.starts_with("on") && key != "style", "{key} in {html}");
                 assert!(!value.trim_start().to_ascii_lowercase().starts_with("javascript:"));
                 let loads = key == "src" || (name == "link" && key == "href") || key == "action";
-                assert!(!loads || value.replace("&#x2f;", "/").starts_with("/auth/"), "{value}");
+                let place = value.replace("&#x2f;", "/");
+                // A kept form goes on to the application.
+                let onward = key == "action" && matches!(page, Page::Resume(_));
+                assert!(!loads || onward || place.starts_with("/auth/"), "{value}");
+                assert!(!onward || (place.starts_with('/') && !place.starts_with("//")), "{value}");
             }
         }
     }
     let policy = pages.content_security_policy();
     assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+    // The page that sends a form on is as strict, but for where that leads.
+    let onward = pages.headers_of(&Page::Resume(Resume { place: "/", fields: &[] }));
+    let name = header::CONTENT_SECURITY_POLICY;
+    let (_, onward) = onward.iter().find(|(own, _)| *own == name).unwrap();
+    assert_eq!(*onward, format!("{policy} https:").as_str());
+}
+
+#[test]
+fn a_kept_form_is_shown_by_its_place_alone_and_holds_its_fields_exactly() {
+    let pages = pages();
+    let value = "\"><script>\u{202e}\u{1}'&amp;\r\n\u{e4}/`";
+    let fields = [("a\"b".to_owned(), value.to_owned()), ("action".to_owned(), String::new())];
+    let place = "/notes/%3Cb%3E?secret=1&x=\'";
+    let html = english(pages, &Page::Resume(Resume { place, fields: &fields }));
+    let inputs: Vec<_> = tags(&html)
+        .into_iter()
+        .filter(|(name, _)| name == "input")
+        .map(|(_, pairs)| {
+            let exact = |key| attribute(&pairs, key).unwrap().to_owned();
+            (exact("type"), exact("name"), exact("value"))
+        })
+        .collect();
+    let hidden = |name: &str, value: &str| ("hidden".to_owned(), name.to_owned(), value.to_owned());
+    let escaped = "&quot;&gt;&lt;script&gt;\u{202e}\u{1}&#x27;&amp;amp;\r\n\u{e4}&#x2f;`";
+    assert_eq!(inputs, [hidden("a&quot;b", escaped), hidden("action", "")]);
+    assert_eq!(html.matches("secret=1").count(), 1, "not in what is shown: {html}");
+    assert!(html.contains("action=\"&#x2f;notes&#x2f;%3Cb%3E?secret=1&amp;x=&#x27;\""), "{html}");
 }
 
 #[test]

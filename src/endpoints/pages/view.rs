@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use minijinja::{Value, context};
+use minijinja::{HtmlEscape, Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -49,6 +49,7 @@ pub(super) fn view(page: &Page<'_>, texts: &Texts, settings: &PageSettings) -> V
             identifier => display::typed(identifier),
         },
         Page::Account(account) => account_view(account, texts),
+        Page::Resume(resume) => resume_view(resume),
     }
 }
 
@@ -86,6 +87,7 @@ fn login_view(login: &Login<'_>, texts: &Texts, settings: &PageSettings) -> Valu
         return_to => login.return_to.and_then(display::target),
         token => (),
         remember => login.remember,
+        kept => login.kept.map(display::typed_seal),
         signup_url => with_target(&settings.path("signup_page", "/signup"), login.return_to),
     }
 }
@@ -180,6 +182,24 @@ fn session_view(line: &SessionLine<'_>, texts: &Texts) -> Value {
         since => moment(line.since),
         last_used => moment(line.last_used),
         current => line.current,
+    }
+}
+
+/// The fields are escaped here and not cleaned: what a person has typed goes on as it is, and nothing
+/// of it is shown.
+fn resume_view(resume: &Resume<'_>) -> Value {
+    let exact = |text: &str| Value::from_safe_string(HtmlEscape(text).to_string());
+    let field = |(name, value): &(String, String)| {
+        context! {
+            name => exact(name),
+            value => exact(value),
+        }
+    };
+    context! {
+        error => (),
+        place => display::target(resume.place),
+        shown => display::short(resume.place.split('?').next().unwrap_or_default(), NAME),
+        fields => resume.fields.iter().map(field).collect::<Vec<Value>>(),
     }
 }
 

@@ -38,8 +38,21 @@
     field.addEventListener('blur', () => { hint.firstElementChild.hidden = true; });
   });
 
+  // A kept form has fields of any name, and they hide the form's own properties behind them.
+  const kept = document.querySelector('[data-kept]');
+  let gone = false;
+  document.addEventListener('submit', (event) => {
+    if (event.target !== kept) return;
+    if (gone) event.preventDefault();
+    gone = true;
+  });
+  // Shown again by the back button, after it was sent.
+  addEventListener('pageshow', () => {
+    if (gone) location.replace('/');
+  });
+
   // One form is sent once, until the page is shown again by the back button.
-  all('form', (form) => {
+  all('form:not([data-kept])', (form) => {
     const button = form.querySelector('[data-busy]');
     let sent = false;
     form.addEventListener('submit', (event) => {
