@@ -29,6 +29,9 @@ use crate::session::{
 use crate::store::rows::User;
 use crate::store::{self, Store, StoreError};
 
+/// Where the config is, unless somebody says otherwise.
+const CONFIG: &str = "gateway.toml";
+
 /// A session-based auth gateway and TLS-terminating reverse proxy.
 #[derive(Debug, Parser)]
 #[command(name = "sallyport", version, max_term_width = 100)]
@@ -39,7 +42,7 @@ struct Arguments {
         global = true,
         value_name = "FILE",
         env = "SALLYPORT_CONFIG",
-        default_value = "gateway.toml"
+        default_value = CONFIG
     )]
     config: PathBuf,
     #[command(subcommand)]
@@ -195,7 +198,7 @@ pub fn main() -> ExitCode {
 fn obey(arguments: Arguments) -> Result<(), Failure> {
     let path = arguments.config;
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(Config::load(&path)?),
+        Command::Run => run::run(&path),
         Command::Check => run::check(&path),
         Command::User(command) => Desk::open(&path)?.users(command),
         Command::Session(command) => Desk::open(&path)?.sessions(command),

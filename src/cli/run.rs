@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, output};
+use super::{CONFIG, Failure, output};
 use crate::clock::Clock;
 use crate::config::{Config, Endpoint};
 use crate::endpoints::link_url;
@@ -12,7 +12,8 @@ use crate::gateway::{self, Addresses, Gateway};
 use crate::observe;
 use crate::session::Fitness;
 
-pub(super) fn run(config: Config) -> Result<(), Failure> {
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let config = Config::load(path)?;
     observe::start_logging(&config.log).map_err(gateway::StartError::from)?;
     for warning in &config.warnings {
         tracing::warn!(key = %warning.key, "{warning}");
@@ -33,7 +34,10 @@ pub(super) fn run(config: Config) -> Result<(), Failure> {
         }
         None => None,
     };
-    greet(gateway.addresses(), &site, login.as_deref(), setup.as_deref());
+    greet(gateway.addresses(), &site, login.as_deref());
+    if let Some(link) = setup {
+        invite(path, &link);
+    }
     let log = gateway.access_log();
     gateway.run(async move {
         loop {
@@ -73,7 +77,7 @@ impl Signals {
 }
 
 /// Where to go, and how to get in.
-fn greet(addresses: &Addresses, site: &str, login: Option<&str>, setup: Option<&str>) {
+fn greet(addresses: &Addresses, site: &str, login: Option<&str>) {
     let listed = [
         ("https", addresses.https),
         ("http, leads to https", addresses.http),
@@ -94,13 +98,19 @@ fn greet(addresses: &Addresses, site: &str, login: Option<&str>, setup: Option<&
         Some(login) => output::note(format_args!("  log in   at {login}")),
         None => output::note("  log in   not by a page: endpoints.login_page is off"),
     }
-    if let Some(link) = setup {
-        output::note(format_args!(
-            "  nobody has an account yet; make the first one by this link, which works once and for \
-             a day:\n    {link}\n  or in another terminal:\n    \
-             sallyport user add NAME --permission admin"
-        ));
-    }
+}
+
+/// How the first account comes into being.
+fn invite(path: &Path, link: &str) {
+    let config = match path == Path::new(CONFIG) {
+        true => String::new(),
+        false => format!(" --config {}", path.display()),
+    };
+    output::note(format_args!(
+        "  nobody has an account yet; make the first one by this link, which works once and for \
+         a day:\n    {link}\n  or in another terminal:\n    \
+         sallyport user add NAME --permission admin{config}"
+    ));
 }
 
 pub(super) fn check(path: &Path) -> Result<(), Failure> {

@@ -90,6 +90,8 @@ fn a_person_makes_the_first_account_changes_its_password_and_ends_a_session() {
     let process = Process::start(folder.path());
     process.err.wait_for("user add NAME");
     let told = process.err.text();
+    let here = format!("--permission admin --config {}", folder.path().display());
+    assert!(told.contains(&here), "the command that reaches this store: {told}");
     let (_, token) = told.split_once("/auth/setup?token=").unwrap();
     let token = token.split_whitespace().next().unwrap();
     let site = format!("https://localhost:{}", process.address().port());
