@@ -7,8 +7,8 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use sallyport::config::{
-    Access, HostPolicy, IdentityHeaders, Manners, PathPattern, Route, Segment, Servers, Upstream,
-    UpstreamHttp,
+    Access, HostPolicy, IdentityHeaders, Manners, PathPattern, Route, Segment, Servers, Times,
+    Upstream, UpstreamHttp,
 };
 use sallyport::journey::route::RouteTable;
 use sallyport::message::fields::{Firewall, strip_hop_by_hop};
@@ -32,6 +32,7 @@ fn route(segments: Vec<Segment>) -> Route {
         access: Access::Public,
         upstream: 0,
         body_bytes: 0,
+        times: Times::default(),
         manners: Manners::default(),
     }
 }
@@ -163,9 +164,7 @@ fn header_firewall(criterion: &mut Criterion) {
         },
         assertion: None,
         allowed_names: Vec::new(),
-        connect_timeout: Duration::from_secs(1),
-        first_byte_timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_secs(1),
+        times: Times::default(),
         pool_idle: 1,
         pool_idle_timeout: Duration::from_secs(1),
         max_in_flight: 1,

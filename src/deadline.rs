@@ -71,6 +71,24 @@ impl Deadlines {
         self.now.load(Ordering::Relaxed)
     }
 
+    /// When what begins now must be whole.
+    pub fn end(&self, total: Option<Duration>) -> End {
+        End(total.map_or(NEVER, |total| due(&self.now, total)))
+    }
+
+    /// `limit`, or what is left until `end` if that is less.
+    pub fn within(&self, limit: Duration, end: End) -> Duration {
+        match end.0 {
+            NEVER => limit,
+            end => limit.min(TICK.saturating_mul(end.saturating_sub(self.ticks()))),
+        }
+    }
+
+    /// Whether it is too late for what had to be whole by `end`.
+    pub fn is_past(&self, end: End) -> bool {
+        end.0 <= self.ticks()
+    }
+
     /// A deadline that is not armed yet.
     pub fn entry(self: &Rc<Self>) -> Deadline {
         let mut entries = self.entries.borrow_mut();
@@ -113,6 +131,15 @@ impl Deadlines {
     }
 }
 
+/// When something must be whole, for most never.
+#[derive(Debug, Clone, Copy)]
+pub struct End(u32);
+
+impl End {
+    /// Whenever it is.
+    pub const NEVER: Self = Self(NEVER);
+}
+
 /// A limit has passed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the time limit has passed")]
@@ -130,6 +157,11 @@ impl Deadline {
     /// Due after `after`, whatever was armed before.
     pub fn arm(&self, after: Duration) {
         arm(&self.deadlines.now, &self.due, after);
+    }
+
+    /// Due after `after`, or at `end` if that is earlier.
+    pub fn arm_within(&self, after: Option<Duration>, end: End) {
+        arm_within(&self.deadlines.now, &self.due, after, end);
     }
 
     /// Never due, until armed again.
@@ -186,11 +218,21 @@ impl Drop for Deadline {
     }
 }
 
-fn arm(now: &AtomicU32, due: &AtomicU32, after: Duration) {
+fn arm(now: &AtomicU32, slot: &AtomicU32, after: Duration) {
+    slot.store(due(now, after), Ordering::Relaxed);
+}
+
+fn arm_within(now: &AtomicU32, slot: &AtomicU32, after: Option<Duration>, End(end): End) {
+    let after = after.map_or(NEVER, |after| due(now, after));
+    slot.store(after.min(end), Ordering::Relaxed);
+}
+
+/// The tick at which something is due after `after`.
+fn due(now: &AtomicU32, after: Duration) -> u32 {
     // Rounded up, and one more: the present tick has partly passed already.
     let ticks = after.as_millis().div_ceil(TICK.as_millis()).saturating_add(1);
     let ticks = u32::try_from(ticks).unwrap_or(NEVER);
-    due.store(now.load(Ordering::Relaxed).saturating_add(ticks).min(NEVER - 1), Ordering::Relaxed);
+    now.load(Ordering::Relaxed).saturating_add(ticks).min(NEVER - 1)
 }
 
 /// Arms and disarms a [`Deadline`] from anywhere.
@@ -204,6 +246,16 @@ impl Timer {
     /// Due after `after`, whatever was armed before.
     pub fn arm(&self, after: Duration) {
         arm(&self.now, &self.due, after);
+    }
+
+    /// Due after `after`, or at `end` if that is earlier.
+    pub fn arm_within(&self, after: Option<Duration>, end: End) {
+        arm_within(&self.now, &self.due, after, end);
+    }
+
+    /// How many ticks there have been.
+    pub fn now(&self) -> u32 {
+        self.now.load(Ordering::Relaxed)
     }
 
     /// Due after `after`, unless it was armed already.
@@ -250,6 +302,28 @@ mod tests {
         let new = deadlines.entry();
         timer.arm(Duration::ZERO);
         assert!(!new.is_armed());
+    }
+
+    #[test]
+    fn what_must_be_whole_by_then_is_given_no_more_time_by_any_other_limit() {
+        let deadlines = Deadlines::new();
+        let entry = deadlines.entry();
+        let cx = Context::from_waker(Waker::noop());
+        let end = deadlines.end(Some(TICK * 3));
+        assert_eq!(deadlines.within(TICK, end), TICK);
+        assert_eq!(deadlines.within(TICK * 100, end), TICK * 4);
+        assert_eq!(deadlines.within(TICK * 100, End::NEVER), TICK * 100);
+        for _ in 0..4 {
+            // Nothing is waited for but the end, or something that may last longer.
+            entry.arm_within(None, end);
+            assert!(entry.poll(&cx).is_pending() && !deadlines.is_past(end));
+            entry.timer().arm_within(Some(TICK * 100), end);
+            assert!(entry.poll(&cx).is_pending());
+            deadlines.tick();
+        }
+        assert!(entry.poll(&cx).is_ready() && deadlines.is_past(end));
+        entry.arm_within(None, deadlines.end(None));
+        assert!(!entry.is_armed());
     }
 
     #[test]

@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use self::core::{Core, Outline};
 use crate::clock::Clock;
@@ -131,6 +133,7 @@ pub struct Gateway {
     stop: watch::Sender<Phase>,
     drain: watch::Sender<bool>,
     cores: Vec<Core>,
+    redirect: Option<JoinHandle<()>>,
     access: Option<Arc<AccessWriter>>,
     drain_delay: Duration,
     drain_timeout: Duration,
@@ -203,29 +206,28 @@ impl Gateway {
             .enumerate()
             .map(|(index, sockets)| Core::start(blueprint.outline(index), sockets))
             .collect();
-        let mut addresses = doors.addresses;
         if let Some(door) = doors.admin {
-            addresses.admin = door.local_addr().ok();
             let (sessions, lines) = (Arc::clone(&sessions), access.clone());
-            let admin = admin::Admin { registry, sessions, phase: phase.clone(), lines };
-            room.spawn(admin::serve(door, Arc::new(admin), phase.clone()));
+            let admin = admin::Admin { registry, sessions, phase, lines };
+            room.spawn(admin::serve(door, Arc::new(admin)));
         }
-        if let Some(door) = doors.http {
-            addresses.http = door.local_addr().ok();
-            room.spawn(admin::redirect(door, config.listen.public_url.clone(), phase));
-        }
+        let redirect = doors.http.map(|door| {
+            let site = config.listen.public_url.clone();
+            room.spawn(admin::redirect(door, site, draining.clone()))
+        });
         if let Some(stand_in) = check.stand_in {
             room.spawn(stand_in.run());
         }
         room.spawn(acceptor.run(doors.gates, draining));
         Ok(Self {
-            addresses,
+            addresses: doors.addresses,
             sessions,
             store,
             room,
             stop,
             drain,
             cores: started?,
+            redirect,
             access,
             drain_delay: config.listen.drain_delay,
             drain_timeout: config.listen.drain_timeout,
@@ -281,6 +283,10 @@ impl Gateway {
             let all = async {
                 for core in &cores {
                     core.finished().await;
+                }
+                if let Some(redirect) = self.redirect {
+                    // However it ended, it has.
+                    let _ended = redirect.await;
                 }
             };
             if tokio::time::timeout(limit, all).await.is_err() {
@@ -390,8 +396,8 @@ fn pages_with(config: &Config, captcha: Option<pages::Captcha>) -> Result<Pages,
 /// Bound addresses.
 struct Doors {
     gates: Vec<Door>,
-    admin: Option<tokio::net::TcpListener>,
-    http: Option<tokio::net::TcpListener>,
+    admin: Option<TcpListener>,
+    http: Option<TcpListener>,
     addresses: Addresses,
 }
 
@@ -421,6 +427,9 @@ impl Doors {
         };
         doors.admin = plain("admin", listen.admin)?;
         doors.http = plain("http", listen.http)?;
+        let real = |door: &Option<TcpListener>| door.as_ref()?.local_addr().ok();
+        doors.addresses.admin = real(&doors.admin);
+        doors.addresses.http = real(&doors.http);
         Ok(doors)
     }
 }

@@ -16,6 +16,7 @@ mod pages;
 mod routes;
 mod secrets;
 mod store;
+mod times;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -100,7 +101,8 @@ fn assemble(file: File, found: &mut Findings<'_>) -> Option<Config> {
         framed: matches!(file.cookies.same_site, file::SameSite::None),
         identity: &identity,
     };
-    let general = routes::General { upstreams: &names, body_bytes, site };
+    let times: Vec<_> = upstreams.iter().map(|one| Some(one.as_ref()?.times)).collect();
+    let general = routes::General { upstreams: &names, times: &times, body_bytes, site };
     let routes = routes::routes(&file.route, &general, base.as_ref(), found);
     if let (Some(token), Some(routes)) = (&token, &routes) {
         claims::can_be_met(token, routes, found);
@@ -258,6 +260,13 @@ fn limits(file: &file::Limits, found: &mut Findings<'_>) -> Option<Limits> {
     let own_body_timeout = found.period("limits.own_body_timeout", &file.own_body_timeout, SHORT);
     let write_stall_timeout =
         found.period("limits.write_stall_timeout", &file.write_stall_timeout, (SECOND, HOUR));
+    let window = |key: &str, size: &Size, least: u64, found: &mut Findings<'_>| {
+        found.size(key, size, least, 64 << 20).and_then(|bytes| u32::try_from(bytes).ok())
+    };
+    let h2_stream_window =
+        window("limits.h2_stream_window", &file.h2_stream_window, 16 << 10, found);
+    let h2_connection_window =
+        window("limits.h2_connection_window", &file.h2_connection_window, 64 << 10, found);
     let body_min_rate = found.size("limits.body_min_rate", &file.body_min_rate, 0, 1 << 30);
     let body_stall_timeout =
         found.period("limits.body_stall_timeout", &file.body_stall_timeout, (SECOND, HOUR));
@@ -272,7 +281,12 @@ fn limits(file: &file::Limits, found: &mut Findings<'_>) -> Option<Limits> {
         body_bytes: body_bytes?,
         own_body_bytes: own_body_bytes?,
         own_body_timeout: own_body_timeout?,
+        requests_per_connection: file.requests_per_connection,
         h2_streams: file.h2_streams,
+        h2_stream_window: h2_stream_window?,
+        h2_connection_window: h2_connection_window?,
+        h2_resets: file.h2_resets,
+        h2_empty_frames: file.h2_empty_frames,
         write_stall_timeout: write_stall_timeout?,
         body_min_rate: body_min_rate?,
         body_stall_timeout: body_stall_timeout?,

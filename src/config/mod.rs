@@ -10,6 +10,7 @@ mod endpoint;
 mod error;
 mod file;
 mod filter;
+mod limits;
 mod manners;
 mod origin;
 mod pages;
@@ -19,6 +20,7 @@ mod routes;
 mod shape;
 mod store;
 mod template;
+mod times;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,7 @@ pub use claims::ClaimsProfile;
 pub use endpoint::{CAPTCHA, Endpoint, Row, TOKENS};
 pub use error::{ConfigError, Problem};
 pub use filter::{BadFilter, log_filter};
+pub use limits::Limits;
 pub use manners::{Changes, Cors, CorsOrigins, Manners, Mapping};
 pub use origin::{Origin, split_host_port};
 pub use pages::Pages;
@@ -51,6 +54,7 @@ pub use routes::{
 pub use shape::{Errors, FieldNames, REASONS, Shape, Shapes};
 pub use store::{BadStoreUrl, Store, StoreUrl};
 pub use template::{Filled, Piece, Template, Values};
+pub use times::Times;
 
 use crate::secret::Secret;
 
@@ -423,40 +427,6 @@ pub enum CsrfSignal {
         /// Compared byte for byte.
         value: HeaderValue,
     },
-}
-
-/// `[limits]`: what one connection or request may cost.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections of one network (IPv4 /32, IPv6 /64).
-    pub connections_per_network: usize,
-    /// From accept to the end of the TLS handshake.
-    pub handshake_timeout: Duration,
-    /// From the first byte of a request head to its last.
-    pub header_timeout: Duration,
-    /// An idle connection is closed after this.
-    pub keep_alive_timeout: Duration,
-    /// Bytes of a request head, or of an HTTP/2 header list.
-    pub header_bytes: usize,
-    /// Fields in a request head.
-    pub header_count: usize,
-    /// Bytes of a forwarded request body, unless a route says otherwise.
-    pub body_bytes: u64,
-    /// Bytes of a body that one of our own endpoints reads.
-    pub own_body_bytes: usize,
-    /// The time in which one of our own endpoints must have its body.
-    pub own_body_timeout: Duration,
-    /// HTTP/2 streams of one connection at a time.
-    pub h2_streams: u32,
-    /// A client that takes none of a response for this long is cut off.
-    pub write_stall_timeout: Duration,
-    /// Bytes of its body that a client must send in each second that it is waited for, over the whole
-    /// body, once that has been `body_stall_timeout`. 0: any.
-    pub body_min_rate: u64,
-    /// A client that sends none of its body for this long is cut off.
-    pub body_stall_timeout: Duration,
 }
 
 /// `[audit]`

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use http::header::HeaderName;
 
-use super::{Algorithm, HostPattern, Manners, Origin, PathPattern};
+use super::{Algorithm, HostPattern, Manners, Origin, PathPattern, Times};
 
 /// `[[upstream]]`
 #[derive(Debug)]
@@ -27,12 +27,8 @@ pub struct Upstream {
     pub assertion: Option<Assertion>,
     /// Client header names with `_` or `.` that this application needs (lower case).
     pub allowed_names: Vec<HeaderName>,
-    /// Until the connection stands.
-    pub connect_timeout: Duration,
-    /// From the sent request to the response head.
-    pub first_byte_timeout: Duration,
-    /// Between two pieces of a response body.
-    pub idle_timeout: Duration,
+    /// How long it may take, unless a route says otherwise.
+    pub times: Times,
     /// Idle connections kept, over all cores.
     pub pool_idle: usize,
     /// An idle connection is closed after this.
@@ -145,6 +141,8 @@ pub struct Route {
     pub upstream: usize,
     /// Bytes of a request body.
     pub body_bytes: u64,
+    /// How long the application may take over one of its requests.
+    pub times: Times,
     /// What becomes of the fields of its messages.
     pub manners: Manners,
 }

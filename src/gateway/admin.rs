@@ -2,6 +2,7 @@
 //! http to https for everybody.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Phase;
 use crate::config::{Origin, split_host_port};
+use crate::listen::waiting;
 use crate::message::path;
 use crate::observe::{AccessWriter, Registry, Sample, SampleKind};
 use crate::session::Sessions;
@@ -28,6 +30,8 @@ const CONNECTIONS: usize = 256;
 const LIFE: Duration = Duration::from_secs(30);
 /// From the first byte of a head to its last.
 const HEAD: Duration = Duration::from_secs(5);
+/// How long those that are connected may take once nobody is accepted any more.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed for want of descriptors.
 const BREATHER: Duration = Duration::from_millis(50);
 
@@ -40,36 +44,52 @@ pub(super) struct Admin {
 }
 
 /// Serves the admin listener as long as the gateway is there.
-pub(super) async fn serve(door: TcpListener, admin: Arc<Admin>, phase: watch::Receiver<Phase>) {
-    accept(door, phase, true, move |request| {
+pub(super) async fn serve(door: TcpListener, admin: Arc<Admin>) {
+    accept(door, None, move |request| {
         let admin = Arc::clone(&admin);
         async move { admin.answer(request).await }
     })
     .await;
 }
 
-/// Answers every request with the way to https, until the gateway drains.
-pub(super) async fn redirect(door: TcpListener, to: Origin, phase: watch::Receiver<Phase>) {
+/// Answers every request with the way to https, until the gateway accepts no more.
+pub(super) async fn redirect(door: TcpListener, to: Origin, draining: watch::Receiver<bool>) {
     let to = Arc::new(to);
-    accept(door, phase, false, move |request| {
+    accept(door, Some(draining), move |request| {
         let to = Arc::clone(&to);
         async move { to_https(&request, &to) }
     })
     .await;
 }
 
-/// Accepts until the gateway drains, or for as long as there is a gateway if `to_the_end`.
-async fn accept<F, A>(door: TcpListener, phase: watch::Receiver<Phase>, to_the_end: bool, answer: F)
+/// Accepts until `stop` says so, and answers those who have come by then; if nothing can say so, for
+/// as long as there is a gateway.
+async fn accept<F, A>(door: TcpListener, stop: Option<watch::Receiver<bool>>, answer: F)
 where
     F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut stopping = phase;
+    let serve = |stream: TcpStream| {
+        // No place: closed at once, rather than held until there is one.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            connection(stream, answer).await;
+            drop(place);
+        });
+    };
+    let stopped = async {
+        match stop {
+            Some(mut stop) => drop(stop.wait_for(|stop| *stop).await),
+            None => std::future::pending().await,
+        }
+    };
+    let mut stopped = pin!(stopped);
     loop {
         let accepted = tokio::select! {
             accepted = door.accept() => accepted,
-            _ = stopping.wait_for(|phase| *phase == Phase::Draining), if !to_the_end => return,
+            () = &mut stopped => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -79,14 +99,17 @@ where
                 continue;
             }
         };
-        // No place: closed at once, rather than held until there is one.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let answer = answer.clone();
-        tokio::spawn(async move {
-            connection(stream, answer).await;
-            drop(place);
-        });
+        serve(stream);
     }
+    for (stream, _) in waiting(door) {
+        if let Ok(()) = stream.set_nonblocking(true)
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            serve(stream);
+        }
+    }
+    let all = places.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX));
+    let _ended = tokio::time::timeout(LAST_CALL, all).await;
 }
 
 async fn connection<F, A>(stream: TcpStream, answer: F)

@@ -367,7 +367,8 @@ impl Journey {
         visit.upstream = Some(index);
         let sent = Stopwatch::start();
         let Rewritten { outbound, upgrade } = ready;
-        let answer = pool.send(outbound).await;
+        let times = self.route_at(visit.route).map_or(&pool.upstream().times, |route| &route.times);
+        let answer = pool.send(outbound, times).await;
         let elapsed = sent.elapsed();
         visit.upstream_elapsed = Some(elapsed);
         let inbound = match answer {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Access, Manners, PathPattern};
+use crate::config::{Access, Manners, PathPattern, Times};
 
 fn segment(text: &str) -> Segment {
     match text {
@@ -34,6 +34,7 @@ fn route(text: &str) -> Route {
         access: Access::Public,
         upstream: 0,
         body_bytes: 0,
+        times: Times::default(),
         manners: Manners::default(),
     }
 }

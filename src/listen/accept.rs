@@ -1,7 +1,7 @@
 //! The one acceptor: holds all connection limits and hands each socket to the least loaded core.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Kind;
@@ -69,10 +69,26 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// The connections that the kernel has accepted for a listener and we have not. Nobody can connect to
+/// it any more once the iterator is gone.
+pub fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    // It does not block, so that its end is the end of the queue.
+    let listener = listener.into_std().ok();
+    std::iter::from_fn(move || {
+        let listener = listener.as_ref()?;
+        loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                accepted => return accepted.ok(),
+            }
+        }
+    })
+}
+
 /// A socket on its way to a core.
 #[derive(Debug)]
 pub struct Socket {
-    pub(super) stream: std::net::TcpStream,
+    pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) kind: Kind,
     pub(super) permit: ConnectionPermit,
@@ -182,6 +198,10 @@ impl Acceptor {
                     () = acceptor.accept_all(&door) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
+                // To those clients they are connected, and may have sent a request.
+                for (stream, peer) in waiting(door.listener) {
+                    acceptor.admit(stream, peer, door.kind);
+                }
             })
         });
         for task in accepting.collect::<Vec<_>>() {
@@ -194,7 +214,12 @@ impl Acceptor {
     async fn accept_all(&self, door: &Door) {
         loop {
             match door.listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer, door.kind),
+                Ok((stream, peer)) => {
+                    // Leaves this runtime; the core registers it with its own.
+                    if let Ok(stream) = stream.into_std() {
+                        self.admit(stream, peer, door.kind);
+                    }
+                }
                 // The peer was gone before we came: nothing to do with the next one.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -212,8 +237,9 @@ impl Acceptor {
             self.metrics.listen().refused();
             return;
         };
-        // Leaves this runtime; the core registers it with its own.
-        let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) else { return };
+        if stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).is_err() {
+            return;
+        }
         self.metrics.listen().accepted();
         if queue.sockets.try_send(Socket { stream, peer, kind, permit }).is_err() {
             self.metrics.listen().refused();
@@ -257,10 +283,11 @@ mod tests {
     /// Hands a new socket on.
     async fn admit(acceptor: &Acceptor) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let (stream, accepted) =
-            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
         let (_, peer) = accepted.unwrap();
-        acceptor.admit(stream.unwrap(), peer, Kind::Plain);
+        acceptor.admit(stream.unwrap().into_std().unwrap(), peer, Kind::Plain);
     }
 
     #[tokio::test]

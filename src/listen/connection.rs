@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -21,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{ConnectionPermit, Socket};
+use super::frames::Frames;
 use super::guarded::{Guarded, Pulse, Times};
 use super::names::Certificates;
 use super::tls::TlsConfig;
@@ -31,10 +33,6 @@ use crate::journey::Journey;
 use crate::message::arrival::{Arrival, Named};
 use crate::observe::CoreMetrics;
 
-/// HTTP/2 windows: a stream may be 64 KiB ahead of its reader, a connection 1 MiB (RFC 9113
-/// section 6.9). Memory of one connection is bounded by the latter.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of responses that HTTP/2 may hold for a slow reader, per stream.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that a peer may have us reset before the connection is closed (CVE-2023-44487).
@@ -86,8 +84,9 @@ impl Connections {
         let streams = stall::Streams::new(Rc::clone(&deadlines), limits.write_stall_timeout);
         let mut http2 = http2::Builder::new(streams.clone());
         http2
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            // RFC 9113 section 6.9. The memory of a connection is bounded by the latter.
+            .initial_stream_window_size(limits.h2_stream_window)
+            .initial_connection_window_size(limits.h2_connection_window)
             .max_send_buf_size(SEND_BUFFER)
             .max_concurrent_streams(limits.h2_streams)
             // RFC 8441: WebSocket as a stream among others.
@@ -215,6 +214,10 @@ impl Connections {
     fn pulse(&self) -> (Pulse, Deadline, Deadline) {
         let (reading, writing) = (self.deadlines.entry(), self.deadlines.entry());
         let times = Times {
+            requests: match self.limits.requests_per_connection {
+                0 => u32::MAX,
+                most => most,
+            },
             keep_alive: self.limits.keep_alive_timeout,
             head: self.limits.header_timeout,
             write_stall: self.limits.write_stall_timeout,
@@ -235,17 +238,31 @@ impl Connections {
         let arrival = Rc::new(arrival);
         let io = Guarded::new(stream, pulse.clone(), permit, true);
         let journey = Rc::clone(&self.journey);
+        let ending = pulse.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             pulse.busy(!request.body().is_end_stream());
+            pulse.count();
             let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
             let done = Done(pulse.clone());
             async move {
-                let response = working.await;
+                let mut response = working.await;
+                if done.0.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    // RFC 9112 section 9.6: hyper closes behind it.
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
                 Ok::<_, Infallible>(response.map(|body| Watched { body, _done: done }))
             }
         });
         let connection = self.http1.serve_connection(io, service).with_upgrades();
-        drive(pin!(connection), |c| c.graceful_shutdown(), &reading, &writing, draining).await;
+        let wind_down = |connection: Pin<&mut _>| {
+            if ending.wind_down() {
+                http1::UpgradeableConnection::graceful_shutdown(connection);
+            }
+        };
+        // The last answer says so itself.
+        let is_full = || false;
+        drive(pin!(connection), (wind_down, is_full), (&reading, &writing), draining).await;
     }
 
     async fn http2<S>(
@@ -258,14 +275,17 @@ impl Connections {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (pulse, reading, writing) = self.pulse();
+        let stream = Frames::new(stream, &self.limits, reading.timer(), arrival.peer);
         let io = Guarded::new(stream, pulse.clone(), permit, false);
         let journey = Rc::clone(&self.journey);
         pulse.idle();
+        let ending = pulse.clone();
         let streams = Rc::new(Streams { open: Cell::new(0), pulse });
         let held = Rc::clone(&streams);
         arrival.hold = Some(Box::new(move || Box::new(Streams::begin(&held))));
         let (arrival, watched) = (Rc::new(arrival), self.streams.clone());
         let service = service_fn(move |request: Request<Incoming>| {
+            streams.pulse.count();
             let stream = Streams::begin(&streams);
             let taken = watched.expect();
             let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
@@ -275,17 +295,20 @@ impl Connections {
             }
         });
         let connection = self.http2.serve_connection(io, service);
-        drive(pin!(connection), |c| c.graceful_shutdown(), &reading, &writing, draining).await;
+        let wind_down = |connection: Pin<&mut _>| {
+            http2::Connection::graceful_shutdown(connection);
+        };
+        let is_full = || ending.is_last();
+        drive(pin!(connection), (wind_down, is_full), (&reading, &writing), draining).await;
     }
 }
 
-/// Polls the connection until it ends by itself or must end: its time has passed, or the gateway
-/// drains and it has finished what it had begun.
+/// Polls the connection until it ends by itself or must end: its time has passed, or it is full or
+/// the gateway drains, and it has finished what it had begun.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
-    wind_down: impl Fn(Pin<&mut C>),
-    reading: &Deadline,
-    writing: &Deadline,
+    (wind_down, is_full): (impl Fn(Pin<&mut C>), impl Fn() -> bool),
+    (reading, writing): (&Deadline, &Deadline),
     mut draining: watch::Receiver<bool>,
 ) {
     let mut told = false;
@@ -297,11 +320,19 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             told = true;
             wind_down(connection.as_mut());
         }
-        match connection.as_mut().poll(cx) {
-            Poll::Ready(_how_it_ended) => Poll::Ready(()),
-            // Dropping the connection is how it is cut.
-            Poll::Pending if reading.poll(cx).is_ready() => Poll::Ready(()),
-            Poll::Pending => writing.poll(cx),
+        loop {
+            return match connection.as_mut().poll(cx) {
+                Poll::Ready(_how_it_ended) => Poll::Ready(()),
+                // Polled once more, so that the client is told.
+                Poll::Pending if !told && is_full() => {
+                    told = true;
+                    wind_down(connection.as_mut());
+                    continue;
+                }
+                // Dropping the connection is how it is cut.
+                Poll::Pending if reading.poll(cx).is_ready() => Poll::Ready(()),
+                Poll::Pending => writing.poll(cx),
+            };
         }
     })
     .await;

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ const BUSY: u8 = 2;
 const LINGER_BYTES: usize = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a connection that shall end may take to bring one more request: what a client has sent
+/// already gets its answer, which says that it is the last.
+const LAST_CALL: Duration = Duration::from_secs(2);
+
 /// Where a connection stands, shared by its byte stream and its requests.
 #[derive(Debug, Clone)]
 pub(super) struct Pulse(Arc<Inner>);
@@ -32,6 +36,10 @@ struct Inner {
     phase: AtomicU8,
     /// The last request had a body, of which some may still be on its way.
     body: AtomicBool,
+    /// Requests that it may still bring.
+    left: AtomicU32,
+    /// The request under way is the last one, or the next one is.
+    last: AtomicBool,
     /// Idle, or a request head under way.
     reading: Timer,
     /// A write that the peer does not take.
@@ -39,9 +47,11 @@ struct Inner {
     times: Times,
 }
 
-/// How long a peer may keep a connection without moving on.
+/// How long a peer may keep a connection without moving on, and for how much.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
+    /// Requests; `u32::MAX`: any number.
+    pub(super) requests: u32,
     /// Between requests.
     pub(super) keep_alive: Duration,
     /// For a request head, from its first byte.
@@ -57,6 +67,8 @@ impl Pulse {
         Self(Arc::new(Inner {
             phase: AtomicU8::new(HEAD),
             body: AtomicBool::new(false),
+            left: AtomicU32::new(times.requests),
+            last: AtomicBool::new(false),
             reading,
             writing,
             times,
@@ -69,6 +81,34 @@ impl Pulse {
         self.0.body.store(body, Ordering::Relaxed);
         self.0.phase.store(BUSY, Ordering::Relaxed);
         self.0.reading.disarm();
+    }
+
+    /// One more request has come.
+    pub(super) fn count(&self) {
+        let left = self.0.left.load(Ordering::Relaxed);
+        if left != u32::MAX {
+            let left = left.saturating_sub(1);
+            self.0.left.store(left, Ordering::Relaxed);
+            if left == 0 {
+                self.0.last.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether no request is to come after this one.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.last.load(Ordering::Relaxed)
+    }
+
+    /// The connection shall end. `false`: no request is under way, and one that is on its way is given
+    /// a moment to come.
+    pub(super) fn wind_down(&self) -> bool {
+        self.0.last.store(true, Ordering::Relaxed);
+        let busy = self.0.phase.load(Ordering::Relaxed) == BUSY;
+        if !busy {
+            self.0.reading.arm(LAST_CALL);
+        }
+        busy
     }
 
     /// No request is under way any more.

@@ -4,13 +4,14 @@
 mod accept;
 pub mod certificate;
 mod connection;
+mod frames;
 mod guarded;
 mod names;
 mod proxy_protocol;
 mod stall;
 mod tls;
 
-pub use accept::{Acceptor, Door, Socket, listen as bind};
+pub use accept::{Acceptor, Door, Socket, listen as bind, waiting};
 pub use connection::{Connections, Kind, serve};
 #[cfg(fuzzing)]
 pub use proxy_protocol::read_proxy_header;

@@ -3,7 +3,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Algorithm, Assertion, HostPolicy, IdentityHeaders, Servers, UpstreamHttp};
+use crate::config::{
+    Algorithm, Assertion, HostPolicy, IdentityHeaders, Servers, Times, UpstreamHttp,
+};
 
 fn upstream() -> Upstream {
     let name = HeaderName::from_static;
@@ -30,9 +32,7 @@ fn upstream() -> Upstream {
             algorithm: Algorithm::Es256,
         }),
         allowed_names: vec![name("x_needed"), name("remote_user")],
-        connect_timeout: Duration::from_secs(1),
-        first_byte_timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_secs(1),
+        times: Times::default(),
         pool_idle: 1,
         pool_idle_timeout: Duration::from_secs(1),
         max_in_flight: 1,

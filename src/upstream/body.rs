@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::http1::{Content, Fault};
 use super::http2::Open;
 use super::pool::{Lease, Slot};
-use crate::deadline::{Deadline, Deadlines, TICK, Timer};
+use crate::deadline::{Deadline, Deadlines, End, TICK, Timer};
 use crate::message::fields::{self, Firewall};
 
 /// Why a client's body could not be passed on whole.
@@ -101,6 +101,8 @@ pub(super) struct Watch {
     /// for.
     pub(super) server: Timer,
     pub(super) limit: Duration,
+    /// When the exchange must be over.
+    pub(super) end: End,
     pub(super) fault: Rc<Cell<Option<BodyFault>>>,
     /// Keeps trailers from saying what a field of the head could not.
     pub(super) firewall: Rc<Firewall>,
@@ -162,10 +164,8 @@ impl Streaming {
 
     /// `true`: the server's; `false`: the client's.
     fn turn(&self, servers: bool) {
-        match &self.watch {
-            Some(watch) if servers => watch.server.arm(watch.limit),
-            Some(watch) => watch.server.disarm(),
-            None => {}
+        if let Some(watch) = &self.watch {
+            watch.server.arm_within(servers.then_some(watch.limit), watch.end);
         }
     }
 }
@@ -230,6 +230,8 @@ pub struct ResponseBody {
     /// How it was cut off, not told yet.
     broken: Option<ResponseError>,
     idle: Duration,
+    /// When it must be whole.
+    end: End,
     deadline: Option<Deadline>,
     deadlines: Rc<Deadlines>,
 }
@@ -269,9 +271,12 @@ pub enum ResponseError {
     /// The stream was reset, or its connection broke.
     #[error("the upstream broke off: {0}")]
     Stream(#[source] hyper::Error),
-    /// None came for longer than the upstream's `idle_timeout`.
+    /// None came for longer than `idle_timeout`.
     #[error("the upstream sent nothing for longer than idle_timeout")]
     Stalled,
+    /// The exchange was not over in time.
+    #[error("the exchange took longer than total_timeout")]
+    Late,
 }
 
 impl ResponseBody {
@@ -279,11 +284,11 @@ impl ResponseBody {
         content: Content,
         lease: Lease,
         sending: Option<Sending>,
-        idle: Duration,
+        (idle, end): (Duration, End),
         deadlines: Rc<Deadlines>,
     ) -> Self {
         let source = Source::One { content, lease: Some(lease), sending };
-        let mut body = Self { source, broken: None, idle, deadline: None, deadlines };
+        let mut body = Self { source, broken: None, idle, end, deadline: None, deadlines };
         body.release_if_whole();
         body
     }
@@ -291,18 +296,18 @@ impl ResponseBody {
     /// What stands in for a body after a 101: the connection is HTTP's no more.
     pub(super) fn switched(lease: Lease, idle: Duration, deadlines: Rc<Deadlines>) -> Self {
         let source = Source::One { content: Content::none(), lease: Some(lease), sending: None };
-        Self { source, broken: None, idle, deadline: None, deadlines }
+        Self { source, broken: None, idle, end: End::NEVER, deadline: None, deadlines }
     }
 
     /// Of a stream among others.
     pub(super) fn stream(
         incoming: Incoming,
         held: (Open, Slot),
-        idle: Duration,
+        (idle, end): (Duration, End),
         deadlines: Rc<Deadlines>,
     ) -> Self {
         let source = Source::Two { incoming, held: Some(held) };
-        let mut body = Self { source, broken: None, idle, deadline: None, deadlines };
+        let mut body = Self { source, broken: None, idle, end, deadline: None, deadlines };
         body.release_if_whole();
         body
     }
@@ -381,6 +386,11 @@ impl Body for ResponseBody {
         if let Some(error) = this.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if this.deadlines.is_past(this.end)
+            && !matches!(this.source, Source::One { lease: None, .. })
+        {
+            return this.cut(cx, ResponseError::Late);
+        }
         match this.source.poll(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 if let Some(trailers) = frame.trailers_mut() {
@@ -404,10 +414,11 @@ impl Body for ResponseBody {
             Poll::Pending => {
                 let deadline = this.deadline.get_or_insert_with(|| this.deadlines.entry());
                 if !deadline.is_armed() {
-                    deadline.arm(this.idle);
+                    deadline.arm_within(Some(this.idle), this.end);
                 }
                 ready!(deadline.poll(cx));
-                this.cut(cx, ResponseError::Stalled)
+                let late = this.deadlines.is_past(this.end);
+                this.cut(cx, if late { ResponseError::Late } else { ResponseError::Stalled })
             }
         }
     }

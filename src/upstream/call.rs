@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::tls::{self, TrustError};
 use crate::config::Origin;
 use crate::message::body::{ReadError, read_bounded};
 
@@ -33,14 +33,9 @@ const FIELDS: usize = 100;
 /// A service cannot be called at all. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// The file of authorities cannot be read, or holds no certificate.
-    #[error("{path}: {reason}")]
-    Authorities {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    /// Nobody would be believed to be the service.
+    #[error(transparent)]
+    Authorities(#[from] TrustError),
     /// Its host cannot be in a certificate.
     #[error("the service's host: {0}")]
     Host(#[from] InvalidDnsNameError),
@@ -79,7 +74,7 @@ pub struct Service {
 
 impl Service {
     /// The service at `origin` and `path`, whose answers have at most `max_bytes`. Trusted are the
-    /// authorities that browsers trust and those in the PEM file, if there is one.
+    /// authorities that the system trusts and those in the PEM file, if there is one.
     ///
     /// # Errors
     /// See [`ServiceError`].
@@ -163,19 +158,19 @@ async fn beside<T>(
 }
 
 fn client_config(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, ServiceError> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(path) = authorities {
-        let wrong = |reason: String| ServiceError::Authorities { path: path.to_owned(), reason };
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| wrong(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(wrong("there is no certificate in it".to_owned()));
+    let roots = match authorities {
+        None => tls::system()?,
+        Some(path) => {
+            let mut roots = tls::read(path)?;
+            match tls::system() {
+                Ok(system) => roots.roots.extend(system.roots),
+                // The file alone will do.
+                Err(TrustError::NoSystem) => {}
+                Err(error) => return Err(error.into()),
+            }
+            roots
         }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-        }
-    }
+    };
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

@@ -48,9 +48,9 @@ impl From<UpstreamError> for Rejection {
     fn from(error: UpstreamError) -> Self {
         match error {
             UpstreamError::Full => Self::UpstreamBusy,
-            UpstreamError::ConnectTimeout | UpstreamError::FirstByteTimeout => {
-                Self::UpstreamTimeout
-            }
+            UpstreamError::ConnectTimeout
+            | UpstreamError::FirstByteTimeout
+            | UpstreamError::TotalTimeout => Self::UpstreamTimeout,
             error @ UpstreamError::Connect(_) => Self::UpstreamUnavailable(error.into()),
             error @ (UpstreamError::Broken(_) | UpstreamError::Stream(_)) => {
                 Self::UpstreamInvalid(error.into())
@@ -77,6 +77,9 @@ pub enum UpstreamError {
     /// The response head did not come in time.
     #[error("no response head within first_byte_timeout")]
     FirstByteTimeout,
+    /// The exchange was not over in time.
+    #[error("the exchange took longer than total_timeout")]
+    TotalTimeout,
     /// The connection broke, or what came was no HTTP response.
     #[error("the upstream broke the exchange: {0}")]
     Broken(#[source] Fault),

@@ -1,29 +1,31 @@
 //! One core's connections to one upstream: last in, first out, so that the warm ones stay warm and
 //! the others age away.
 
+mod streams;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body::{Body as _, Frame};
-use hyper::client::conn::http2::SendRequest;
+use http_body::Frame;
 
 use tokio::sync::Notify;
 
-use super::body::{RequestBody, ResponseBody, Sending, Watch};
+use super::body::{RequestBody, ResponseBody, Sending};
 use super::connect::{self, Connected};
 use super::http1::{Connection, Content, Fault};
-use super::http2::{self, Multiplexed, Open};
+use super::http2::Multiplexed;
 use super::tls::Trust;
 use super::{Inbound, Outbound, UpstreamError};
-use crate::config::{HostPolicy, Server, Upstream, UpstreamHttp};
-use crate::deadline::{Deadlines, Elapsed, TICK};
+use crate::config::{HostPolicy, Server, Times, Upstream, UpstreamHttp};
+use crate::deadline::{Deadlines, Elapsed, End, TICK};
 use crate::message::fields::Firewall;
 use crate::observe::CoreMetrics;
 
@@ -222,31 +224,36 @@ impl Pool {
         }
     }
 
-    /// Sends a request and waits for the head of its response. It is sent once: a connection that
-    /// the server has closed while it was idle is found out before.
+    /// Sends a request and waits for the head of its response, no longer than `times` say. It is
+    /// sent once: a connection that the server has closed while it was idle is found out before.
     ///
     /// # Errors
     /// Why there is no response.
-    pub async fn send(self: &Rc<Self>, outbound: Outbound) -> Result<Inbound, UpstreamError> {
+    pub async fn send(
+        self: &Rc<Self>,
+        outbound: Outbound,
+        times: &Times,
+    ) -> Result<Inbound, UpstreamError> {
         let slot = match self.slot() {
             Ok(slot) => slot,
             Err(_full) => Box::pin(self.later_slot()).await?,
         };
+        let end = self.deadlines.end(times.total);
         let mut request = outbound.request;
         // What only HTTP/1.1 can do: a switch of protocols.
         let only_http1 = self.upstream.http == UpstreamHttp::One
             || request.headers().contains_key(http::header::UPGRADE);
         if !only_http1 && let Some(way) = self.multiplexed() {
-            return Box::pin(self.send_stream(request, way, slot)).await;
+            return Box::pin(self.send_stream(request, way, slot, (times, end))).await;
         }
         let idle = if self.upstream.http == UpstreamHttp::Two { None } else { self.idle() };
         let (connection, server) = match idle {
             Some(found) => found,
-            None => match Box::pin(self.open(only_http1)).await? {
+            None => match Box::pin(self.open(only_http1, (times, end))).await? {
                 (Connected::One(connection), server) => (connection, server),
                 (Connected::Two(sender), server) => {
                     let way = self.keep(sender, server)?;
-                    return Box::pin(self.send_stream(request, way, slot)).await;
+                    return Box::pin(self.send_stream(request, way, slot, (times, end))).await;
                 }
             },
         };
@@ -258,8 +265,10 @@ impl Pool {
         // What was made to speak HTTP/1.1 only is not for requests that HTTP/2 may be agreed on for.
         let keep = !only_http1 || self.upstream.http == UpstreamHttp::One;
         let mut lease = Lease { connection, pool: Rc::clone(self), server, slot, keep };
-        let (response, content) = self.exchange(&mut lease.connection, &mut request).await?;
-        let (idle, deadlines) = (self.upstream.idle_timeout, Rc::clone(&self.deadlines));
+        let limits = (times.first_byte, end);
+        let (response, content) =
+            self.exchange(&mut lease.connection, &mut request, limits).await?;
+        let (idle, deadlines) = (times.idle, Rc::clone(&self.deadlines));
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response.map(|()| ResponseBody::switched(lease, idle, deadlines)));
         }
@@ -268,7 +277,7 @@ impl Pool {
             true => Some(lease.go_on_sending(request)),
         };
         let sending = sending.flatten();
-        Ok(response.map(|()| ResponseBody::new(content, lease, sending, idle, deadlines)))
+        Ok(response.map(|()| ResponseBody::new(content, lease, sending, (idle, end), deadlines)))
     }
 
     /// One request, and the head of its answer. The server has `first_byte_timeout` for the answer
@@ -277,21 +286,28 @@ impl Pool {
         &self,
         connection: &mut Connection,
         request: &mut Request<RequestBody>,
+        (limit, end): (Duration, End),
     ) -> Result<(Response<()>, Content), UpstreamError> {
         connection.begin(request);
-        let limit = self.upstream.first_byte_timeout;
         let deadline = self.deadlines.entry();
-        deadline.arm(limit);
+        deadline.arm_within(Some(limit), end);
         let mut interim = 0;
         let answer = poll_fn(|cx| {
-            let turn =
-                |servers: bool| if servers { deadline.arm(limit) } else { deadline.disarm() };
+            let turn = |servers: bool| deadline.arm_within(servers.then_some(limit), end);
             match connection.poll_answer(cx, request, &mut interim, turn) {
                 Poll::Ready(answer) => Poll::Ready(answer.map_err(UpstreamError::from)),
-                Poll::Pending => deadline.poll(cx).map(|()| Err(UpstreamError::FirstByteTimeout)),
+                Poll::Pending => deadline.poll(cx).map(|()| Err(self.too_long(end))),
             }
         });
         answer.await
+    }
+
+    /// Which of its two limits an application has missed that was to begin its answer.
+    fn too_long(&self, end: End) -> UpstreamError {
+        match self.deadlines.is_past(end) {
+            true => UpstreamError::TotalTimeout,
+            false => UpstreamError::FirstByteTimeout,
+        }
     }
 
     fn slot(&self) -> Result<Slot, UpstreamError> {
@@ -355,7 +371,11 @@ impl Pool {
 
     /// A new connection to the server whose turn it is, or to the next that can be reached: a
     /// failed connect has sent nothing.
-    async fn open(&self, only_http1: bool) -> Result<(Connected, usize), UpstreamError> {
+    async fn open(
+        &self,
+        only_http1: bool,
+        (times, end): (&Times, End),
+    ) -> Result<(Connected, usize), UpstreamError> {
         let count = self.servers.len();
         let mut failure = UpstreamError::ConnectTimeout;
         for _ in 0..count {
@@ -364,7 +384,8 @@ impl Pool {
             let Some(server) = self.servers.get(index) else { continue };
             let (trust, http) = (self.trust.as_deref(), self.upstream.http);
             let connecting = connect::connect(&server.address, trust, http, only_http1);
-            match self.deadlines.limit(self.upstream.connect_timeout, connecting).await {
+            let limit = self.deadlines.within(times.connect, end);
+            match self.deadlines.limit(limit, connecting).await {
                 Ok(Ok(connected)) => {
                     self.metrics.upstream_connect(self.index);
                     return Ok((connected, index));
@@ -383,92 +404,6 @@ struct Waiting<'a>(&'a Load);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// A way to a server for one more exchange.
-struct Way {
-    sender: SendRequest<RequestBody>,
-    open: Open,
-    server: usize,
-}
-
-impl Pool {
-    /// A connection that carries many exchanges, and one more.
-    fn multiplexed(&self) -> Option<Way> {
-        let count = self.servers.len();
-        for offset in 0..count.min(LOOK_DEPTH) {
-            let server = (self.turn.get() + offset) % count;
-            let found = self.servers.get(server).and_then(|one| one.multiplexed.find());
-            if let Some((sender, open)) = found {
-                self.metrics.upstream_reuse(self.index);
-                self.turn.set((server + 1) % count);
-                return Some(Way { sender, open, server });
-            }
-        }
-        None
-    }
-
-    fn keep(&self, fresh: http2::Fresh, server: usize) -> Result<Way, UpstreamError> {
-        let gone = || UpstreamError::Connect(std::io::ErrorKind::NotFound.into());
-        let one = self.servers.get(server).ok_or_else(gone)?;
-        let (sender, open) = one.multiplexed.add(fresh, self.deadlines.ticks());
-        Ok(Way { sender, open, server })
-    }
-
-    /// One exchange among others on its connection.
-    ///
-    /// A connection that turns out to be closed gives the request back unsent, and another one is
-    /// made: nothing of it can have been processed. In every other case it is sent once.
-    async fn send_stream(
-        self: &Rc<Self>,
-        mut request: Box<Request<RequestBody>>,
-        mut way: Way,
-        slot: Slot,
-    ) -> Result<Inbound, UpstreamError> {
-        let limit = self.upstream.first_byte_timeout;
-        let deadline = self.deadlines.entry();
-        let fault = Rc::new(Cell::new(None));
-        if !request.body().is_end_stream() {
-            let (server, fault) = (deadline.timer(), Rc::clone(&fault));
-            let firewall = Rc::clone(&self.firewall);
-            request.body_mut().watch(Watch { server, limit, fault, firewall });
-        }
-        let nowhere = HeaderValue::from_static("localhost");
-        let host = self.servers.get(way.server).map_or(&nowhere, |server| &server.host);
-        http2::convert(&mut request, self.upstream.tls.is_some(), host);
-        let mut fresh = false;
-        let response = loop {
-            deadline.arm(limit);
-            let mut answer = std::pin::pin!(way.sender.try_send_request(*request));
-            let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-                Poll::Pending => deadline.poll(cx).map(|()| Err(UpstreamError::FirstByteTimeout)),
-            });
-            match answered.await? {
-                Ok(response) => break response,
-                Err(mut unsent) => match unsent.take_message() {
-                    Some(again) if !fresh => {
-                        *request = again;
-                        fresh = true;
-                        let (Connected::Two(sender), server) = self.open(false).await? else {
-                            // It has changed its mind about what it speaks.
-                            return Err(UpstreamError::Stream(unsent.into_error()));
-                        };
-                        way = self.keep(sender, server)?;
-                    }
-                    _ => {
-                        return Err(match fault.get() {
-                            Some(fault) => UpstreamError::RequestBody(fault),
-                            None => UpstreamError::Stream(unsent.into_error()),
-                        });
-                    }
-                },
-            }
-        };
-        let (idle, deadlines) = (self.upstream.idle_timeout, Rc::clone(&self.deadlines));
-        let held = (way.open, slot);
-        Ok(response.map(|incoming| ResponseBody::stream(incoming, held, idle, deadlines)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! TLS towards applications: whom to believe that they are who they say.
+//! TLS towards applications and services: whom to believe that they are who they say.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ const HTTP1: &[u8] = b"http/1.1";
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// No file of the system's authorities was found.
-    #[error("this system keeps no file of certificate authorities; name one with upstream.tls.ca")]
+    #[error("this system keeps no file of certificate authorities; name one with the key ca")]
     NoSystem,
     /// A file that cannot be read, or holds no certificate.
     #[error("{path}: {reason}")]
@@ -63,10 +63,7 @@ impl Trust {
     pub fn new(settings: &UpstreamTls, http: UpstreamHttp) -> Result<Self, TrustError> {
         let roots = match &settings.ca {
             Some(path) => read(path)?,
-            None => {
-                let found = SYSTEM.iter().map(Path::new).find(|path| path.exists());
-                read(found.ok_or(TrustError::NoSystem)?)?
-            }
+            None => system()?,
         };
         let name = settings.name.as_ref().map(|name| {
             ServerName::try_from(name.clone()).map_err(|_| TrustError::Name(name.clone()))
@@ -100,7 +97,14 @@ impl Trust {
     }
 }
 
-fn read(path: &Path) -> Result<RootCertStore, TrustError> {
+/// The authorities that the system believes.
+pub(super) fn system() -> Result<RootCertStore, TrustError> {
+    let found = SYSTEM.iter().map(Path::new).find(|path| path.exists());
+    read(found.ok_or(TrustError::NoSystem)?)
+}
+
+/// The authorities in a PEM file.
+pub(super) fn read(path: &Path) -> Result<RootCertStore, TrustError> {
     let file = |reason: String| TrustError::File { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
     let certificates =

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use sallyport::clock::Stopwatch;
 
-use crate::harness::frames::reset_often;
+use crate::harness::frames::{carry_nothing, reset_often};
 use crate::harness::{Gate, HOST, PATIENCE, Taken, Upstream, Wire, response};
 
 fn gate(upstream: &Upstream, limits: &str, app: &str) -> Gate {
@@ -75,6 +75,23 @@ fn streams_that_are_reset_without_end_end_their_connection_and_harm_nobody() {
     // Answered by the gateway alone.
     let mut client = gate.client();
     assert_eq!(client.get("/.well-known/jwks.json").status, 200);
+}
+
+#[test]
+fn frames_that_carry_nothing_end_their_connection_and_a_few_of_them_do_not() {
+    let upstream = application();
+    let gate = gate(&upstream, "h2_empty_frames = 100", "");
+    assert_eq!(carry_nothing(&mut gate.client().h2_wire(), 90), Taken::Answered(200));
+    assert_eq!(carry_nothing(&mut gate.client().h2_wire(), 110), Taken::Ended);
+    assert_eq!(gate.client().get("/a").status, 200);
+}
+
+#[test]
+fn how_many_streams_a_client_may_reset_is_a_setting() {
+    let upstream = application();
+    let (strict, lax) = (gate(&upstream, "h2_resets = 10", ""), gate(&upstream, "", ""));
+    assert_eq!(reset_often(&mut strict.client().h2_wire(), 11), Taken::Ended);
+    assert_eq!(reset_often(&mut lax.client().h2_wire(), 12), Taken::Answered(200));
 }
 
 #[test]

@@ -44,7 +44,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["observe/", "config/filter.rs"]),
     ("clap", &["main.rs", "cli.rs", "cli/"]),
     ("rustix", &["session/", "cli/"]),
-    ("webpki_roots", &["upstream/"]),
     ("minijinja", &["endpoints/"]),
 ];
 

@@ -4,18 +4,20 @@ use std::collections::HashMap;
 
 use http::Method;
 
-use super::Findings;
 use super::access::{access, holding};
 use super::manners::{Facts, Site, manners};
+use super::{Findings, times};
 use crate::config::file::{self, did_you_mean};
 use crate::config::{
-    Expect, ExpectCaller, HostPattern, Origin, Outcome, PathPattern, Route, Segment,
+    Expect, ExpectCaller, HostPattern, Origin, Outcome, PathPattern, Route, Segment, Times,
 };
 
 /// What routes take from the rest of the file.
 pub(super) struct General<'a> {
     /// The upstreams' names.
     pub(super) upstreams: &'a [&'a str],
+    /// How long each of them may take.
+    pub(super) times: &'a [Option<Times>],
     /// `limits.body_bytes`
     pub(super) body_bytes: u64,
     /// What a route's manners depend on.
@@ -76,6 +78,8 @@ fn route(
         Some(size) => found.size(&key("body_bytes"), size, 0, u64::MAX),
         None => Some(general.body_bytes),
     };
+    let times = upstream.and_then(|index| general.times.get(index).copied().flatten());
+    let times = times::of_route(&at, file, times, found);
     let facts = Facts { at: &at, access: access.as_ref(), methods: methods.as_deref(), upstream };
     let manners = manners(file, &facts, &general.site, found);
     if found.problems.len() > before {
@@ -98,6 +102,7 @@ fn route(
         access: access?,
         upstream: upstream?,
         body_bytes: body_bytes?,
+        times: times?,
         manners: manners?,
     })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 
 use super::headers::{folded, free_name};
+use super::times;
 use super::{DAY, Findings, HOUR, MINUTE, SECOND};
 use crate::config::file::{self, NameOrOff};
 use crate::config::{
@@ -33,9 +34,7 @@ pub(super) fn upstream(
     let own = own_names(&identity, assertion.as_ref().and_then(Option::as_ref));
     only_one_meaning(&at, &own, found);
     let allowed_names = allowed_names(&key("allowed_names"), &file.allowed_names, &own, found);
-    let connect = found.period(&key("connect_timeout"), &file.connect_timeout, (LEAST, 5 * MINUTE));
-    let first = found.period(&key("first_byte_timeout"), &file.first_byte_timeout, (LEAST, HOUR));
-    let idle = found.period(&key("idle_timeout"), &file.idle_timeout, (LEAST, DAY));
+    let times = times::of_upstream(&at, file, found);
     let pool = (Duration::ZERO, HOUR);
     let pool_idle_timeout = found.period(&key("pool_idle_timeout"), &file.pool_idle_timeout, pool);
     let queue_wait = found.period(&key("queue_wait"), &file.queue_wait, (LEAST, MINUTE));
@@ -58,9 +57,7 @@ pub(super) fn upstream(
         identity,
         assertion: assertion.flatten(),
         allowed_names,
-        connect_timeout: connect?,
-        first_byte_timeout: first?,
-        idle_timeout: idle?,
+        times: times?,
         pool_idle: usize::try_from(file.pool_idle).ok()?,
         pool_idle_timeout: pool_idle_timeout?,
         max_in_flight: usize::try_from(file.max_in_flight).ok()?,

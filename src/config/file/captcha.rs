@@ -47,7 +47,7 @@ pub(in crate::config) struct Captcha {
     /// Whether the service is told the client's address.
     pub send_address: bool,
     /// PEM file with certificates of authorities that are trusted for `url` beside those that
-    /// browsers trust.
+    /// the system trusts.
     pub ca: Option<String>,
     /// The site key, which our own pages give to the widget. Without it they show none, and cannot
     /// be used where a token is asked for.

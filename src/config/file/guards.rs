@@ -167,9 +167,30 @@ pub(in crate::config) struct Limits {
     /// The time in which one of our own endpoints must have its body, `"100ms"` to `"1m"`.
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1m"))]
     pub own_body_timeout: Period,
+    /// Requests of one connection, up to 4000000000; the last one is told so (`Connection: close`, or
+    /// GOAWAY), and its client connects again. 0: any.
+    #[schemars(range(max = 4_000_000_000_u32))]
+    pub requests_per_connection: u32,
     /// HTTP/2 streams of one connection at a time, 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
     pub h2_streams: u32,
+    /// Bytes that a client may send on one HTTP/2 stream before the application takes them,
+    /// `"16KiB"` to `"64MiB"`. More is faster over long ways, and costs memory.
+    #[schemars(extend("x-minimum" = "16KiB", "x-maximum" = "64MiB"))]
+    pub h2_stream_window: Size,
+    /// The same for all streams of a connection together, `"64KiB"` to `"64MiB"`: no connection holds
+    /// more than this of what its client has sent.
+    #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "64MiB"))]
+    pub h2_connection_window: Size,
+    /// HTTP/2 streams that a client may reset within ten seconds, 10 to 1000000; beyond it the
+    /// connection is cut off.
+    #[schemars(range(min = 10, max = 1_000_000))]
+    pub h2_resets: u32,
+    /// HTTP/2 frames that carry nothing (DATA and CONTINUATION without content, PRIORITY, SETTINGS,
+    /// answers to a PING, unknown ones) that a client may send within ten seconds, 10 to 1000000;
+    /// beyond it the connection is cut off.
+    #[schemars(range(min = 10, max = 1_000_000))]
+    pub h2_empty_frames: u32,
     /// A client that takes none of a response for this long is cut off, `"1s"` to `"1h"`.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub write_stall_timeout: Period,
@@ -196,7 +217,12 @@ impl Default for Limits {
             body_bytes: Size::new("10MiB"),
             own_body_bytes: Size::new("64KiB"),
             own_body_timeout: Period::new("10s"),
+            requests_per_connection: 1_000_000,
             h2_streams: 100,
+            h2_stream_window: Size::new("64KiB"),
+            h2_connection_window: Size::new("1MiB"),
+            h2_resets: 500,
+            h2_empty_frames: 1000,
             write_stall_timeout: Period::new("30s"),
             body_min_rate: Size::new("64B"),
             body_stall_timeout: Period::new("30s"),

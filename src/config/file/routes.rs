@@ -48,6 +48,11 @@ pub(in crate::config) struct Upstream {
     #[serde(default = "minute")]
     #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1d"))]
     pub idle_timeout: Period,
+    /// The whole exchange, from when a request has its place among those under way to the last byte of
+    /// the response, `"10ms"` to `"30d"`; beyond it 504, or the response is cut off. WebSockets are not
+    /// meant (`max_stream_age`). Default: any.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "30d"))]
+    pub total_timeout: Option<Period>,
     /// Idle connections kept, over all cores, 0 to 100000.
     #[serde(default = "pool_idle")]
     #[schemars(range(max = 100_000))]
@@ -243,6 +248,22 @@ pub(in crate::config) struct Route {
     pub upstream: Option<String>,
     /// Bytes of a request body, from 0 on; beyond it 413. Default: `limits.body_bytes`.
     pub body_bytes: Option<Size>,
+    /// Until a connection to the application stands, `"10ms"` to `"5m"`; beyond it 504. Default: the
+    /// upstream's.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "5m"))]
+    pub connect_timeout: Option<Period>,
+    /// From the sent request to the head of the response, `"10ms"` to `"1h"`; beyond it 504. Default:
+    /// the upstream's.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1h"))]
+    pub first_byte_timeout: Option<Period>,
+    /// Between two pieces of a response body, `"10ms"` to `"1d"`; beyond it the response is cut off.
+    /// Default: the upstream's.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1d"))]
+    pub idle_timeout: Option<Period>,
+    /// The whole exchange with the application, `"10ms"` to `"30d"`; beyond it 504, or the response is
+    /// cut off. Default: the upstream's.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "30d"))]
+    pub total_timeout: Option<Period>,
     /// The oldest login that suffices, `"1s"` to `"400d"`: with an older one a person is asked to
     /// log in again, and a program gets 401 `insufficient_user_authentication`. Default: any age.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "400d"))]

@@ -56,8 +56,9 @@ fn unknown_keys_name_the_nearest_known_one_or_their_home() {
             "gateway.toml:7: routes: unknown key; did you mean \"route\"?",
             "gateway.toml:11: route[0].acess: unknown key; did you mean \"access\"?",
             "gateway.toml:12: route[0].\"a b\": unknown key; route[0] knows name, host, path, \
-             methods, access, upstream, body_bytes, max_auth_age, strip_prefix, add_prefix, \
-             cors, preflight, headers, security_headers",
+             methods, access, upstream, body_bytes, connect_timeout, first_byte_timeout, \
+             idle_timeout, total_timeout, max_auth_age, strip_prefix, add_prefix, cors, \
+             preflight, headers, security_headers",
         ]
     );
 }

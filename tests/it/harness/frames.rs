@@ -15,15 +15,18 @@ pub(crate) enum Taken {
     Ended,
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 /// `END_STREAM` and `END_HEADERS`.
 const WHOLE: u8 = 0x5;
 
-/// Begins so many requests and resets each at once (CVE-2023-44487), and tells what became of the
-/// connection.
+/// Begins so many requests and resets each at once (CVE-2023-44487), then one more, and tells what
+/// became of the connection.
 pub(crate) fn reset_often(wire: &mut Wire, count: u32) -> Taken {
     let fields =
         [(":method", "GET"), (":scheme", "https"), (":authority", super::HOST), (":path", "/a")];
@@ -36,6 +39,7 @@ pub(crate) fn reset_often(wire: &mut Wire, count: u32) -> Taken {
         // CANCEL
         bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
     }
+    bytes.extend(frame(HEADERS, WHOLE, 2 * count + 1, &block));
     // It may be ended before all is sent.
     drop(wire.send(bytes));
     loop {
@@ -43,6 +47,67 @@ pub(crate) fn reset_often(wire: &mut Wire, count: u32) -> Taken {
             Err(_) | Ok((GOAWAY, ..)) => return Taken::Ended,
             Ok((HEADERS, _, payload)) => return Taken::Answered(status(&payload)),
             Ok(_) => {}
+        }
+    }
+}
+
+/// Sends so many frames that carry nothing, by turns of each kind that is allowed, then a request,
+/// and tells what became of this.
+pub(crate) fn carry_nothing(wire: &mut Wire, count: u32) -> Taken {
+    let post =
+        [(":method", "POST"), (":scheme", "https"), (":authority", super::HOST), (":path", "/a")];
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    // END_HEADERS alone: a body is to come.
+    bytes.extend(frame(HEADERS, 0x4, 1, &literals(&post)));
+    for number in 0..count {
+        bytes.extend(match number % 4 {
+            0 => frame(DATA, 0, 1, &[]),
+            1 => frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 16]),
+            2 => frame(SETTINGS, 0, 0, &[]),
+            // RFC 9113 section 5.5: what is not known is passed over.
+            _ => frame(0xee, 0, 0, b"nothing"),
+        });
+    }
+    bytes.extend(frame(DATA, 0x1, 1, &[]));
+    drop(wire.send(bytes));
+    loop {
+        let Ok((kind, stream, payload)) = read(wire) else { return Taken::Ended };
+        match (kind, stream) {
+            (HEADERS, 1) => return Taken::Answered(status(&payload)),
+            (GOAWAY, _) => return Taken::Ended,
+            _ => {}
+        }
+    }
+}
+
+/// Asks for `path` so often at once. How many were answered with 200, and whether the gateway said
+/// that it takes no more (GOAWAY).
+pub(crate) fn ask_often(wire: &mut Wire, path: &str, count: u32) -> (u32, bool) {
+    let fields =
+        [(":method", "GET"), (":scheme", "https"), (":authority", super::HOST), (":path", path)];
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    for number in 0..count {
+        bytes.extend(frame(HEADERS, WHOLE, 2 * number + 1, &literals(&fields)));
+    }
+    wire.send(bytes).unwrap();
+    let (mut answered, mut told) = (0, false);
+    while answered < count {
+        match read(wire) {
+            Ok((HEADERS, _, payload)) if status(&payload) == 200 => answered += 1,
+            Ok((GOAWAY, ..)) => told = true,
+            Ok(_) => {}
+            Err(_) => return (answered, true),
+        }
+    }
+    wire.send(frame(PING, 0, 0, b"in order")).unwrap();
+    loop {
+        match read(wire) {
+            Ok((GOAWAY, ..)) => told = true,
+            Ok((PING, _, payload)) if payload == b"in order" => return (answered, told),
+            Ok(_) => {}
+            Err(_) => return (answered, true),
         }
     }
 }

@@ -57,10 +57,7 @@ impl Process {
         err.follow(child.stderr.take().unwrap());
         err.wait_for("log in   at");
         let told = err.text();
-        let address = |what: &str| -> SocketAddr {
-            let line = told.lines().find(|line| line.trim_end().ends_with(what)).unwrap();
-            line.split_whitespace().next().unwrap().parse().unwrap()
-        };
+        let address = |what: &str| address_in(&told, what);
         let (https, admin) = (address("  https"), address("/metrics"));
         Self { child, folder: folder.to_owned(), https, admin, out, err }
     }
@@ -74,6 +71,21 @@ impl Process {
     /// Where TLS is spoken.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.https
+    }
+
+    /// The address that it told under these words.
+    pub(crate) fn address_of(&self, what: &str) -> SocketAddr {
+        address_in(&self.err.text(), what)
+    }
+
+    /// Keeps it from running (SIGSTOP) until it is let go on.
+    pub(crate) fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
     }
 
     /// What a path of the admin listener answers.
@@ -122,6 +134,11 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn address_in(told: &str, what: &str) -> SocketAddr {
+    let line = told.lines().find(|line| line.trim_end().ends_with(what)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// Runs a command to its end with the config in `folder`; `input` is its standard input.

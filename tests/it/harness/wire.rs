@@ -48,6 +48,12 @@ impl Wire {
         stream.flush()
     }
 
+    /// Waits until the handshake is done.
+    pub(crate) fn handshake(&mut self) {
+        let stream = self.0.get_mut();
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+
     /// Reads one response to a request of this method. `None`: the gateway closed instead.
     pub(crate) fn answer(&mut self, method: &str) -> io::Result<Option<Answer>> {
         loop {

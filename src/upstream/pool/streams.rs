@@ -1,0 +1,107 @@
+//! Exchanges that share a connection: HTTP/2 to an application.
+
+use std::cell::Cell;
+use std::future::{Future as _, poll_fn};
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::{HeaderValue, Request};
+use http_body::Body as _;
+use hyper::client::conn::http2::SendRequest;
+
+use super::super::body::{RequestBody, ResponseBody, Watch};
+use super::super::connect::Connected;
+use super::super::http2::{self, Open};
+use super::super::{Inbound, UpstreamError};
+use super::{LOOK_DEPTH, Pool, Slot};
+use crate::config::Times;
+use crate::deadline::End;
+
+/// A way to a server for one more exchange.
+pub(super) struct Way {
+    sender: SendRequest<RequestBody>,
+    open: Open,
+    server: usize,
+}
+
+impl Pool {
+    /// A connection that carries many exchanges, and one more.
+    pub(super) fn multiplexed(&self) -> Option<Way> {
+        let count = self.servers.len();
+        for offset in 0..count.min(LOOK_DEPTH) {
+            let server = (self.turn.get() + offset) % count;
+            let found = self.servers.get(server).and_then(|one| one.multiplexed.find());
+            if let Some((sender, open)) = found {
+                self.metrics.upstream_reuse(self.index);
+                self.turn.set((server + 1) % count);
+                return Some(Way { sender, open, server });
+            }
+        }
+        None
+    }
+
+    pub(super) fn keep(&self, fresh: http2::Fresh, server: usize) -> Result<Way, UpstreamError> {
+        let gone = || UpstreamError::Connect(std::io::ErrorKind::NotFound.into());
+        let one = self.servers.get(server).ok_or_else(gone)?;
+        let (sender, open) = one.multiplexed.add(fresh, self.deadlines.ticks());
+        Ok(Way { sender, open, server })
+    }
+
+    /// One exchange among others on its connection.
+    ///
+    /// A connection that turns out to be closed gives the request back unsent, and another one is
+    /// made: nothing of it can have been processed. In every other case it is sent once.
+    pub(super) async fn send_stream(
+        self: &Rc<Self>,
+        mut request: Box<Request<RequestBody>>,
+        mut way: Way,
+        slot: Slot,
+        (times, end): (&Times, End),
+    ) -> Result<Inbound, UpstreamError> {
+        let limit = times.first_byte;
+        let deadline = self.deadlines.entry();
+        let fault = Rc::new(Cell::new(None));
+        if !request.body().is_end_stream() {
+            let (server, fault) = (deadline.timer(), Rc::clone(&fault));
+            let firewall = Rc::clone(&self.firewall);
+            request.body_mut().watch(Watch { server, limit, end, fault, firewall });
+        }
+        let nowhere = HeaderValue::from_static("localhost");
+        let host = self.servers.get(way.server).map_or(&nowhere, |server| &server.host);
+        http2::convert(&mut request, self.upstream.tls.is_some(), host);
+        let mut fresh = false;
+        let response = loop {
+            deadline.arm_within(Some(limit), end);
+            let mut answer = std::pin::pin!(way.sender.try_send_request(*request));
+            let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+                Poll::Pending => deadline.poll(cx).map(|()| Err(self.too_long(end))),
+            });
+            match answered.await? {
+                Ok(response) => break response,
+                Err(mut unsent) => match unsent.take_message() {
+                    Some(again) if !fresh => {
+                        *request = again;
+                        fresh = true;
+                        let (Connected::Two(sender), server) =
+                            self.open(false, (times, end)).await?
+                        else {
+                            // It has changed its mind about what it speaks.
+                            return Err(UpstreamError::Stream(unsent.into_error()));
+                        };
+                        way = self.keep(sender, server)?;
+                    }
+                    _ => {
+                        return Err(match fault.get() {
+                            Some(fault) => UpstreamError::RequestBody(fault),
+                            None => UpstreamError::Stream(unsent.into_error()),
+                        });
+                    }
+                },
+            }
+        };
+        let (idle, deadlines) = ((times.idle, end), Rc::clone(&self.deadlines));
+        let held = (way.open, slot);
+        Ok(response.map(|incoming| ResponseBody::stream(incoming, held, idle, deadlines)))
+    }
+}
