@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
 
-use crate::harness::{Answer, Gate, HOST, Process, ROUTES, Upstream, Wire, curl, frames, response};
+use crate::harness::{
+    Answer, Gate, HOST, PATIENCE, Process, ROUTES, Upstream, Wire, curl, frames, response,
+};
 
 const LISTEN: &str = "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ncores = 2\n\
     http = \"127.0.0.1:0\"\npublic_url = \"https://localhost:8443\"\n";
