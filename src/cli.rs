@@ -60,6 +60,9 @@ enum Command {
     /// Accounts.
     #[command(subcommand)]
     User(users::UserCommand),
+    /// One-time links that nobody has used.
+    #[command(subcommand, alias = "link")]
+    Links(links::LinksCommand),
     /// Logins.
     #[command(subcommand)]
     Session(sessions::SessionCommand),
@@ -201,6 +204,7 @@ fn obey(arguments: Arguments) -> Result<(), Failure> {
         Command::Run => run::run(&path),
         Command::Check => run::check(&path),
         Command::User(command) => Desk::open(&path)?.users(command),
+        Command::Links(command) => Desk::open(&path)?.links(command),
         Command::Session(command) => Desk::open(&path)?.sessions(command),
         Command::Audit(command) => Desk::open(&path)?.audit(command),
         Command::Keys(command) => Desk::open(&path)?.keys(command),

@@ -54,7 +54,8 @@ impl Endpoints {
         }
         let (in_use, new) = (Secret::new(in_use.to_owned()), Secret::new(new.to_owned()));
         let keep = identity.session;
-        let changed = self.sessions.change_password(user, keep, in_use, new, asked.client).await;
+        let from = (asked.client, self.device(asked));
+        let changed = self.sessions.change_password(user, keep, in_use, new, from).await;
         match changed {
             Ok(_) if asked.page => self.done(PASSWORD_CHANGED),
             Ok(_) => Ok(Answered::json(json!({ "message": "Password changed" }))),

@@ -250,7 +250,8 @@ impl Sessions {
     }
 
     /// Gives an account a new password, if the one in use is known, and ends all its sessions but
-    /// `keep`. A wrong one is a guess, and counts.
+    /// `keep`. A wrong one is a guess, and counts: by `device`, what this browser keeps from its last
+    /// login, if it has one, so that a thief elsewhere uses up nothing of the owner's.
     ///
     /// # Errors
     /// See [`AccountError`].
@@ -260,13 +261,14 @@ impl Sessions {
         keep: Option<SessionId>,
         in_use: Secret<String>,
         new: Secret<String>,
-        client: IpAddr,
+        (client, device): (IpAddr, Option<&str>),
     ) -> Result<User, AccountError> {
         let found = self.account(user).await?;
         let user = found.filter(|user| !user.disabled).ok_or(AccountError::Gone)?;
         self.fitness.judge(&new, &[&user.login, &self.settings.site_name])?;
         let account = &user.login_key;
-        let guess = Guess { act: Act::Password, account, client, device: None };
+        let device = self.known_device(device, account, self.clock.now());
+        let guess = Guess { act: Act::Password, account, client, device };
         let charge = self.charge(guess).await.map_err(AccountError::Limited)?;
         let changed = self.replace_password(&user, keep, in_use, new).await;
         match changed {

@@ -46,6 +46,8 @@ pub enum AuditKind {
     LinkMade,
     /// A one-time link was used.
     LinkUsed,
+    /// A one-time link was withdrawn before anybody used it. The subject is what it was for.
+    LinkWithdrawn,
     /// Somebody presented a one-time link that is none, or not any more.
     LinkRefused,
     /// An app was made. The subject is its id.
@@ -94,6 +96,7 @@ const KINDS: [About; AuditKind::COUNT] = [
     about(AuditKind::UsersImported, "users_imported", "accounts were imported", false),
     about(AuditKind::LinkMade, "link_made", "a one-time link was made", false),
     about(AuditKind::LinkUsed, "link_used", "a one-time link was used", false),
+    about(AuditKind::LinkWithdrawn, "link_withdrawn", "a one-time link was withdrawn", false),
     about(AuditKind::LinkRefused, "link_refused", "a one-time link was refused", true),
     about(AuditKind::AppAdded, "app_added", "an app was made", false),
     about(AuditKind::AppChanged, "app_changed", "an app was changed", false),
@@ -107,7 +110,7 @@ const KINDS: [About; AuditKind::COUNT] = [
 
 impl AuditKind {
     /// How many there are.
-    pub const COUNT: usize = 22;
+    pub const COUNT: usize = 23;
 
     /// Every kind.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {

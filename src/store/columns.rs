@@ -210,6 +210,22 @@ pub(super) struct LinkColumns {
     expires_at: i64,
 }
 
+/// A link with the login name of its account.
+#[derive(sqlx::FromRow)]
+pub(super) struct LinkWithLogin {
+    #[sqlx(flatten)]
+    link: LinkColumns,
+    login: Option<String>,
+}
+
+impl TryFrom<LinkWithLogin> for (Link, Option<String>) {
+    type Error = StoreError;
+
+    fn try_from(row: LinkWithLogin) -> Result<Self, StoreError> {
+        Ok((row.link.try_into()?, row.login))
+    }
+}
+
 impl TryFrom<LinkColumns> for Link {
     type Error = StoreError;
 

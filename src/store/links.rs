@@ -17,6 +17,15 @@ pub trait Links {
     async fn add_link(&self, link: &Link) -> Result<(), StoreError>;
     /// The link with this hash, if it may still be used at `now`. Spends nothing.
     async fn link(&self, hash: &LinkHash, now: Timestamp) -> Result<Option<Link>, StoreError>;
+    /// The links that may still be used at `now`, the newest first, at most `limit`: each with the
+    /// login name of the account whose password it resets.
+    async fn links(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Link, Option<String>)>, StoreError>;
+    /// Takes a link back. Returns whether it was there and not over at `now`.
+    async fn withdraw_link(&self, hash: &LinkHash, now: Timestamp) -> Result<bool, StoreError>;
     /// Spends a link of this kind and adds `user`, both or neither. `NoSuchLink` if it was spent,
     /// is over at `now` or never was; a setup link also if there is any account already. `NameTaken`
     /// leaves the link as it is. Of several setups at once one is done. An account made by setup
@@ -104,6 +113,12 @@ impl LinkHash {
         Self(hash)
     }
 
+    /// By which operators speak of a link: 16 hexadecimal digits, which tell nothing of its secret.
+    pub fn id(&self) -> String {
+        let (start, _rest) = self.0.split_at(8);
+        start.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     pub(super) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -128,6 +143,8 @@ mod tests {
         let hash = |text: &str| LinkHash::of(&Secret::new(text.to_owned()));
         assert_eq!(hash("a"), hash("a"));
         assert_ne!(hash("a"), hash("b"));
+        assert_eq!((hash("a").id().len(), hash("a").id()), (16, hash("a").id()));
+        assert_ne!(hash("a").id(), hash("b").id());
         assert_eq!(format!("{:?}", hash("a")), "LinkHash(..)");
     }
 

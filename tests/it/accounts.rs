@@ -408,6 +408,7 @@ fn a_change_of_password_asks_for_the_old_one_and_counts_as_a_guess() {
     let (_upstream, gate) = setting("");
     gate.add_user("ada", &[], &[]);
     let mut client = gate.signed_in("ada");
+    client.jar.remove(DEVICE);
     let change = |client: &mut Client, old: &str, new: &str| {
         let body = json!({ "current_password": old, "new_password": new });
         post(client, "/auth/password", &body).verdict()
@@ -422,6 +423,26 @@ fn a_change_of_password_asks_for_the_old_one_and_counts_as_a_guess() {
     assert!(is_in(&mut client), "who guessed wrong is still in");
     gate.pass(Duration::from_mins(3));
     assert_eq!(change(&mut client, PASSWORD, NEW).0, 200);
+}
+
+#[test]
+fn a_thief_of_a_session_uses_up_nothing_of_the_owners_browser() {
+    let (_upstream, gate) = setting("");
+    gate.add_user("ada", &[], &[]);
+    let mut owner = gate.signed_in("ada");
+    let mut thief = gate.client();
+    thief.jar.put(ACCESS, owner.jar.get(ACCESS).unwrap());
+    let change = |client: &mut Client, old: &str| {
+        let body = json!({ "current_password": old, "new_password": NEW });
+        post(client, "/auth/password", &body).verdict()
+    };
+    for _ in 0..5 {
+        let guess = change(&mut thief, "my best guess at it");
+        assert_eq!(guess, (403, "wrong_password".to_owned()));
+    }
+    assert_eq!(change(&mut thief, PASSWORD), (429, "rate_limited".to_owned()));
+    assert_eq!(change(&mut owner, PASSWORD).0, 200, "by the cookie of its own last login");
+    assert!(!is_in(&mut gate.client()) && is_in(&mut owner));
 }
 
 #[test]

@@ -43,6 +43,11 @@ fn the_audit_log_holds_what_gateway_and_command_line_did() {
     let mut client = process.client();
     assert_eq!(client.log_in("ada", PASSWORD, true).status, 200);
     assert_eq!(client.log_in("ada", "not the password", true).status, 401);
+    // The gateway writes within a second, and the command line at once: in their order, then.
+    let waited = Stopwatch::start();
+    while audit(folder, &["--kind", "login_failed"]).is_empty() {
+        assert!(waited.elapsed() < PATIENCE, "the failed login is never told of");
+    }
     says(folder, &["user", "grant", "ada", "--role", "editor"], "");
     says(folder, &["user", "disable", "ada"], "");
     says(folder, &["user", "remove", "ada"], "");
@@ -232,4 +237,50 @@ fn shells_and_manuals_know_every_command() {
     assert!(page.contains("htpasswd"), "{page}");
     assert!(folder.join("sallyport.1").exists());
     assert_eq!(fails(folder, &["man", "missing/folder"]).0, 74);
+}
+
+#[test]
+fn open_links_are_listed_without_their_secrets_and_can_be_withdrawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    configure(folder);
+    add_user(folder, "ada");
+    let process = Process::start(folder);
+    let listed = || -> Vec<Value> {
+        serde_json::from_str(&says(folder, &["links", "list", "--json"], "")).unwrap()
+    };
+    assert_eq!(listed(), [Value::Null; 0]);
+    let invite = says(folder, &["user", "invite", "--role", "editor"], "");
+    let reset = says(folder, &["user", "reset", "ada"], "");
+    let (invite, reset) = (invite.trim(), reset.trim());
+    let open = listed();
+    let told: Vec<_> = open.iter().map(|link| (&link["for"], &link["user"])).collect();
+    let (invited, of_ada) = (("invite".into(), Value::Null), ("reset".into(), "ada".into()));
+    assert!(told.contains(&(&invited.0, &invited.1)), "{open:#?}");
+    assert!(told.contains(&(&of_ada.0, &of_ada.1)) && told.len() == 2, "{open:#?}");
+    let table = says(folder, &["links", "list"], "");
+    assert!(table.starts_with("ID ") && table.contains("editor"), "{table}");
+    for link in [invite, reset] {
+        let (_, secret) = link.split_once("token=").unwrap();
+        assert!(!table.contains(secret) && !format!("{open:?}").contains(secret));
+    }
+
+    let status = |link: &str| {
+        let (_, path) = link.split_once("/auth/").unwrap();
+        process.client().ask("GET", &format!("/auth/{path}")).send().status
+    };
+    assert_eq!((status(invite), status(reset)), (200, 200));
+    let id = open.iter().find(|link| link["for"] == "invite").unwrap()["id"].as_str().unwrap();
+    assert_eq!(says(folder, &["links", "withdraw", id], "").trim(), "withdrawn: 1");
+    assert_eq!((status(invite), status(reset)), (410, 200), "at once, and no other");
+    let again = sallyport(folder, &["links", "withdraw", id], "");
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(says(folder, &["links", "withdraw", "--all"], "").trim(), "withdrawn: 1");
+    assert_eq!(status(reset), 410);
+    assert_eq!(says(folder, &["links", "withdraw", "--all"], "").trim(), "withdrawn: 0");
+    assert_eq!(sallyport(folder, &["links", "withdraw"], "").status.code(), Some(2));
+    let events = audit(folder, &["--kind", "link_withdrawn"]);
+    let subjects: Vec<_> = events.iter().map(|event| &event["subject"]).collect();
+    assert_eq!(subjects, ["invite", "reset"]);
+    assert_eq!((&events[1]["user"], &events[1]["actor"]), (&"ada".into(), &"operator".into()));
 }

@@ -116,6 +116,12 @@ fn profile(
 pub(super) fn can_be_met(tokens: &Tokens, routes: &[Route], found: &mut Findings<'_>) {
     let Some(profile) = &tokens.claims else { return };
     for (index, route) in routes.iter().enumerate() {
+        if route.manners.max_auth_age.is_some() && !profile.keeps("auth_time") {
+            let key = format!("route[{index}].max_auth_age");
+            let text = "asks when its caller logged in, and token.claims leaves auth_time out of \
+                        tokens";
+            found.wrong(&key, text);
+        }
         let Access::Required { permissions, roles } = &route.access else { continue };
         for (asks, claim) in
             [(!permissions.is_empty(), "permissions"), (!roles.is_empty(), "roles")]

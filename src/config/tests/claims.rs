@@ -87,9 +87,13 @@ fn a_route_that_no_token_could_open_is_refused() {
     let few = "[token.claims]\nsub = \"sub\"\nsid = \"sid\"\niat = \"iat\"\nexp = \"exp\"\n";
     let routes = "[[route]]\npath = \"/a\"\naccess = { permissions = [\"x\"] }\n\
                   [[route]]\npath = \"/b\"\naccess = { roles = [\"x\"] }\n\
-                  [[route]]\npath = \"/c\"\n";
+                  [[route]]\npath = \"/c\"\n\
+                  [[route]]\npath = \"/d\"\nmax_auth_age = \"10m\"\n";
     let told = of(&format!("{few}{APP}{routes}"));
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].ends_with("asks for permissions, and token.claims leaves them out of tokens"));
     assert!(told[1].ends_with("asks for roles, and token.claims leaves them out of tokens"));
+    assert!(told[2].ends_with("and token.claims leaves auth_time out of tokens"), "{told:?}");
+    let enough = few.replace("[token.claims]\n", "[token.claims]\nauth_time = \"auth_time\"\n");
+    assert_eq!(of(&format!("{enough}{APP}{routes}")).len(), 2);
 }

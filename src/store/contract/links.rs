@@ -156,6 +156,34 @@ pub(super) async fn links_that_are_over_are_swept(place: &impl Place) {
     assert!(is_spent(&*store, "a", NOW).await, "the row itself is gone");
 }
 
+pub(super) async fn open_links_are_listed_and_can_be_withdrawn(place: &impl Place) {
+    let store = place.open().await;
+    let setup = link(LinkKind::Setup, "setup", None);
+    store.add_link(&setup).await.unwrap();
+    assert_eq!(store.links(NOW, 9).await.unwrap(), [(setup.clone(), None)]);
+    let ada = user("ada");
+    store.add_user(&ada).await.unwrap();
+    assert_eq!(store.links(NOW, 9).await.unwrap(), [], "of no use any more");
+    let invite = link(LinkKind::Invite, "invite", None);
+    let made_later = Link { created_at: later(1), expires_at: later(90), ..invite };
+    let reset = link(LinkKind::Reset, "reset", Some(ada.id));
+    for one in [&made_later, &reset] {
+        store.add_link(one).await.unwrap();
+    }
+    let (of_ada, of_nobody) = ((reset.clone(), Some("ada".to_owned())), (made_later.clone(), None));
+    let both = [of_nobody.clone(), of_ada];
+    assert_eq!(store.links(later(2), 9).await.unwrap(), both, "the newest first");
+    assert_eq!(store.links(later(2), 1).await.unwrap(), std::slice::from_ref(&of_nobody));
+    assert_eq!(store.links(later(60), 9).await.unwrap(), [of_nobody]);
+    assert!(!store.withdraw_link(&reset.hash, later(60)).await.unwrap(), "it is over");
+    assert!(!store.withdraw_link(&hash("another"), NOW).await.unwrap());
+    assert!(store.withdraw_link(&made_later.hash, NOW).await.unwrap());
+    assert!(!store.withdraw_link(&made_later.hash, NOW).await.unwrap(), "there is one");
+    let late = store.sign_up_by_link(&made_later.hash, LinkKind::Invite, &user("bob"), NOW).await;
+    assert!(matches!(late, Err(StoreError::NoSuchLink)));
+    assert!(!is_spent(&*store, "reset", NOW).await, "the other one is as before");
+}
+
 pub(super) async fn of_many_setups_at_once_exactly_one_makes_an_account(place: &impl Place) {
     let store = place.open().await;
     for n in 0..20 {

@@ -97,6 +97,7 @@ macro_rules! every_promise {
                 a_reset_sets_the_password_ends_all_sessions_and_spends_its_like,
                 a_new_password_a_ban_and_a_removal_spend_the_reset_links,
                 links_that_are_over_are_swept,
+                open_links_are_listed_and_can_be_withdrawn,
                 of_many_setups_at_once_exactly_one_makes_an_account,
                 of_many_uses_of_one_link_exactly_one_is_done,
             },

@@ -8,7 +8,7 @@ use super::{Postgres, users};
 use crate::clock::Timestamp;
 use crate::id::UserId;
 use crate::secret::PasswordHash;
-use crate::store::columns::{LinkColumns, bytes, text};
+use crate::store::columns::{LinkColumns, LinkWithLogin, all, bytes, text};
 use crate::store::links::{Link, LinkHash, LinkKind, Links};
 use crate::store::rows::{User, UserChange};
 use crate::store::{SWEEP_BATCH, StoreError};
@@ -21,6 +21,18 @@ impl Links for Postgres {
 
     async fn link(&self, hash: &LinkHash, now: Timestamp) -> Result<Option<Link>, StoreError> {
         live(self, *hash, now).await
+    }
+
+    async fn links(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Link, Option<String>)>, StoreError> {
+        open(self, now, limit).await
+    }
+
+    async fn withdraw_link(&self, hash: &LinkHash, now: Timestamp) -> Result<bool, StoreError> {
+        withdraw(self, *hash, now).await
     }
 
     async fn sign_up_by_link(
@@ -88,6 +100,37 @@ async fn live(
         })
     });
     found.await
+}
+
+async fn open(
+    store: &Postgres,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<(Link, Option<String>)>, StoreError> {
+    let found = store.act(move |connection| {
+        Box::pin(async move {
+            let sql = "SELECT hash, kind, user_id, links.roles, links.permissions, links.created_at, \
+                       expires_at, login FROM links LEFT JOIN users ON users.id = links.user_id \
+                       WHERE expires_at > $1 AND (kind <> 'setup' OR NOT EXISTS \
+                               (SELECT 1 FROM users WHERE login_key > chr(2))) \
+                       ORDER BY links.created_at DESC, hash LIMIT $2";
+            let rows =
+                sqlx::query_as::<_, LinkWithLogin>(sql).bind(now.millis()).bind(i64::from(limit));
+            all(rows.fetch_all(connection).await?)
+        })
+    });
+    found.await
+}
+
+async fn withdraw(store: &Postgres, hash: LinkHash, now: Timestamp) -> Result<bool, StoreError> {
+    let withdrawn = store.act(move |connection| {
+        Box::pin(async move {
+            let sql = "DELETE FROM links WHERE hash = $1 AND expires_at > $2";
+            let done = sqlx::query(sql).bind(hash.as_bytes().as_slice()).bind(now.millis());
+            Ok(done.execute(connection).await?.rows_affected() > 0)
+        })
+    });
+    withdrawn.await
 }
 
 async fn sign_up(
