@@ -58,10 +58,7 @@ impl Journey {
         else {
             return Err(Rejection::Internal("the route has no upstream".into()));
         };
-        // RFC 6455 section 4.1 knows it for GET on HTTP/1.1 only; over HTTP/2 it is RFC 8441's.
-        let upgrade = ((!visit.h2 && head.version == Version::HTTP_11 || visit.socket.is_some())
-            && head.method == Method::GET
-            && visit.manner.asking.websocket)
+        let upgrade = asks_to_switch(&head, &body, visit)
             .then(|| head.extensions.remove::<hyper::upgrade::OnUpgrade>())
             .flatten();
         if self.shared.via.is_in(&head.headers) {
@@ -187,6 +184,22 @@ impl Journey {
         headers.insert(assertion.header.clone(), signed);
         Ok(())
     }
+}
+
+/// Whether a request is a handshake for WebSocket. RFC 6455 section 4.1 knows it for GET on HTTP/1.1
+/// only; over HTTP/2 it is RFC 8441's.
+fn asks_to_switch(head: &Parts, body: &Incoming, visit: &Visit) -> bool {
+    // RFC 9110 section 7.8: what `Connection` does not list is no wish. A body before the switch would
+    // be read by one and not by another.
+    let wished = || {
+        !visit.h2
+            && head.version == Version::HTTP_11
+            && body.is_end_stream()
+            && fields::lists(&head.headers, CONNECTION, "upgrade")
+    };
+    head.method == Method::GET
+        && visit.manner.asking.websocket
+        && (visit.socket.is_some() || wished())
 }
 
 /// How many more proxies an `OPTIONS` may pass, if it says so in a way that can be read.

@@ -23,6 +23,14 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Most names of `Connection` fields that are honoured; a head has fewer fields than that.
 const MAX_CONNECTION_NAMES: usize = 256;
 
+/// Whether the fields of this name list `option`, in any case.
+pub fn lists(headers: &HeaderMap, name: HeaderName, option: &str) -> bool {
+    headers.get_all(name).iter().any(|list| {
+        let mut options = list.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        options.any(|one| one.eq_ignore_ascii_case(option.as_bytes()))
+    })
+}
+
 /// Removes the fields that belong to one connection, and those that `Connection` lists. Call it
 /// when all decisions have been made, and before fields of ours are added: a client may list any
 /// name.

@@ -9,6 +9,9 @@
 //! * `doors`, `names`: the listeners beside the gate; certificates;
 //! * `proxying`, `forwarding`, `manners`, `http2`, `websocket`, `smuggling`, `misbehaving`: between the
 //!   client and the application;
+//! * `times`, `last_requests`: how long an application may take, and how connections end;
+//! * `one_reading`: whatever is sent, what is received is what was judged;
+//! * `real_servers`: nginx, Node and gRPC as people run them (`real/` has their files);
 //! * `bad_input`, `captcha`, `csrf`, `limits`, `floods`, `navigation`: what strangers send, and where
 //!   people are led;
 //! * `life`, `gallery`, `kept`: the pages in a real browser: a whole life, every look, and a form that
@@ -51,11 +54,13 @@ mod manners;
 mod misbehaving;
 mod names;
 mod navigation;
+mod one_reading;
 mod operator;
 mod outages;
 mod paths;
 mod processes;
 mod proxying;
+mod real_servers;
 mod replace;
 mod replicas;
 mod secrets;

@@ -285,6 +285,24 @@ fn bytes_sent_before_a_switch_was_agreed_to_are_never_a_request_of_their_own() {
 }
 
 #[test]
+fn a_handshake_with_a_body_or_that_its_connection_does_not_name_is_no_switch() {
+    let upstream = Upstream::play(shouting);
+    let gate = open_gate(&upstream);
+    for fields in [
+        "Connection: Upgrade\r\nContent-Length: 5\r\n\r\nhello",
+        "Connection: Upgrade\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "Connection: keep-alive\r\n\r\n",
+        "\r\n",
+    ] {
+        let answer = gate.client().raw(format!(
+            "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}"
+        ));
+        assert_eq!(answer.unwrap().text(), "no switch", "{fields:?}");
+    }
+}
+
+#[test]
 fn a_101_that_nobody_asked_for_is_a_502() {
     let upstream = Upstream::play(|connection| {
         connection.request()?;

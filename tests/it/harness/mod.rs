@@ -37,6 +37,13 @@ pub(crate) use wire::Wire;
 /// How long a test waits for what must come at once. Long, for the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many cases a test of arbitrary input tries: more by hand, with `SALLYPORT_TEST_CASES`, and fewer
+/// in a run of all tests.
+#[expect(clippy::disallowed_methods, reason = "who runs the tests says how thoroughly")]
+pub(crate) fn thoroughness(otherwise: usize) -> usize {
+    std::env::var("SALLYPORT_TEST_CASES").map_or(otherwise, |cases| cases.parse().unwrap())
+}
+
 /// How often a gateway is killed by a test that does so: 200 times and more by hand, with
 /// `SALLYPORT_TEST_KILLS`, and fewer in a run of all tests.
 #[expect(clippy::disallowed_methods, reason = "who runs the tests says how thoroughly")]
