@@ -269,7 +269,7 @@ impl Endpoints {
         let status = self.status(&refused.rejection, Some(asked.endpoint));
         let mut answer = self.page(status, page, asked);
         let page_fields = std::mem::take(&mut answer.headers);
-        refused.rejection.add_fields(status, &mut answer.headers);
+        refused.rejection.add_fields(status, asked.spread, &mut answer.headers);
         answer.headers.extend(page_fields);
         if let Some(allowance) = &refused.allowance {
             tell_limit(&mut answer.headers, allowance);

@@ -134,6 +134,8 @@ pub struct Asked<'a> {
     pub now: Timestamp,
     /// Whether a person looks at the answer, rather than a program.
     pub page: bool,
+    /// Differs from request to request; see [`Rejection::retry_after`].
+    pub spread: u64,
 }
 
 /// What an endpoint answers.
@@ -305,7 +307,7 @@ impl Endpoints {
             message: &answer.message,
             own_words: told.message.as_deref(),
             request_id: Some(request_id),
-            retry_after: rejection.retry_after(),
+            retry_after: told.retry_after,
             login,
             login_url: login_url.as_deref().filter(|_| login.is_none()),
             switch_url: switch_url.as_deref().filter(|_| login.is_some()),
@@ -461,7 +463,7 @@ mod tests {
         let allowance = Allowance { limit, remaining: 0, reset: retry_after * 5, retry_after };
         let mut headers = HeaderMap::new();
         let refused = Rejection::RateLimited { limit, retry_after };
-        refused.add_fields(StatusCode::TOO_MANY_REQUESTS, &mut headers);
+        refused.add_fields(StatusCode::TOO_MANY_REQUESTS, 0, &mut headers);
         tell_limit(&mut headers, &allowance);
         for (name, value) in
             [("ratelimit-limit", "5"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "900")]

@@ -2,6 +2,7 @@
 //! change what an endpoint has said in our own words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -28,6 +29,8 @@ pub struct Told {
     pub content_type: HeaderValue,
     /// The body.
     pub body: Bytes,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
 }
 
 /// What a refusal's body may tell beside the refusal itself.
@@ -39,6 +42,8 @@ pub struct Circumstances<'a> {
     pub request_id: &'a str,
     /// The present moment.
     pub now: Timestamp,
+    /// Differs from request to request; see [`Rejection::retry_after`].
+    pub spread: u64,
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -57,7 +62,7 @@ impl Endpoints {
         let tables = || near.into_iter().chain(std::iter::once(&shapes.errors));
         let answer = rejection.answer();
         let status = self.status(rejection, endpoint);
-        let seconds = |wait: std::time::Duration| {
+        let seconds = |wait: Duration| {
             wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
         };
         let code = first(tables(), &answer, |errors, reason| errors.codes.get(reason));
@@ -74,7 +79,8 @@ impl Endpoints {
         };
         let login_url = around.login_url.filter(|_| answer.status == StatusCode::UNAUTHORIZED);
         name("login_url", login_url.map(Value::from));
-        name("retry_after", rejection.retry_after().map(|wait| seconds(wait).into()));
+        let retry_after = rejection.retry_after(around.spread);
+        name("retry_after", retry_after.map(|wait| seconds(wait).into()));
         if let Rejection::RateLimited { limit, .. } = rejection {
             name("limit", Some((*limit).into()));
         }
@@ -88,7 +94,7 @@ impl Endpoints {
         let body = tables().find_map(|errors| errors.body.as_ref());
         let (content_type, body) = written(body.unwrap_or(&self.refusal_body).fill(&values));
         let page = tables().find_map(|errors| errors.pages).unwrap_or(true);
-        Told { status, page, message, content_type, body }
+        Told { status, page, message, content_type, body, retry_after }
     }
 
     /// The status of a refusal.

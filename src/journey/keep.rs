@@ -52,7 +52,7 @@ impl Journey {
         visit.outcome = "login";
         let mut response = Response::new(Content::Own(answered.body));
         *response.status_mut() = answered.status;
-        why.add_fields(answered.status, response.headers_mut());
+        why.add_fields(answered.status, visit.id.spread(), response.headers_mut());
         response.headers_mut().extend(answered.headers);
         response.headers_mut().insert(MARKER, HeaderValue::from_static("login"));
         Ok(response)

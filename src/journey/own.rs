@@ -62,6 +62,7 @@ impl Journey {
             own: target.origin(visit.secure),
             now: visit.now,
             page: visit.manner.asking.page,
+            spread: visit.id.spread(),
         };
         let answered = match self.shared.endpoints.answer(asked).await {
             Ok(answered) => answered,

@@ -100,11 +100,12 @@ impl Journey {
         }
         let endpoints = &self.shared.endpoints;
         let id = visit.id.to_string();
-        let around = Circumstances { login_url, request_id: &id, now: visit.now };
+        let spread = visit.id.spread();
+        let around = Circumstances { login_url, request_id: &id, now: visit.now, spread };
         let told = endpoints.refusal(rejection, visit.endpoint, around);
         let mut response = Response::new(Content::empty());
         *response.status_mut() = told.status;
-        rejection.add_fields(told.status, response.headers_mut());
+        rejection.add_fields(told.status, spread, response.headers_mut());
         if visit.manner.asking.grpc {
             grpc::refuse(&answer, &mut response);
             response.headers_mut().insert(MARKER, HeaderValue::from_static(answer.code));

@@ -254,6 +254,9 @@ pub const LABELS: &[&str] = &[
 /// After which a client may try again when the store or an upstream was not there.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 
+/// So many different waits are told, a second apart.
+const SPREAD: u64 = 4;
+
 impl Rejection {
     /// The table. It has no wildcard, so that nobody adds a rejection without deciding what the
     /// client may learn.
@@ -469,8 +472,8 @@ impl Rejection {
 
     /// Adds the fields that the answer needs beside those of its body: the cache rule,
     /// `WWW-Authenticate`, `Allow`, `Retry-After` and `RateLimit-*`. The status is that which the
-    /// client is told.
-    pub fn add_fields(&self, status: StatusCode, headers: &mut HeaderMap) {
+    /// client is told; for `spread` see [`Rejection::retry_after`].
+    pub fn add_fields(&self, status: StatusCode, spread: u64, headers: &mut HeaderMap) {
         // RFC 9111 section 5.2.2.5: an answer about a credential is nobody else's.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge(status) {
@@ -482,7 +485,7 @@ impl Rejection {
             // RFC 9110 section 15.5.6 demands it.
             headers.insert(header::ALLOW, methods);
         }
-        if let Some(wait) = self.retry_after() {
+        if let Some(wait) = self.retry_after(spread) {
             headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
         }
         if let Self::RateLimited { limit, retry_after } = self {
@@ -493,13 +496,16 @@ impl Rejection {
         }
     }
 
-    /// When it may be worth trying again.
-    pub fn retry_after(&self) -> Option<Duration> {
+    /// When it may be worth trying again. What many are refused at once is told with a different
+    /// wait to each, by any number of theirs, so that they do not all come back at once.
+    pub fn retry_after(&self, spread: u64) -> Option<Duration> {
+        let apart = Duration::from_secs(spread % SPREAD);
         match self {
-            Self::RateLimited { retry_after, .. } | Self::Busy { retry_after } => {
-                Some(*retry_after)
+            Self::RateLimited { retry_after, .. } => Some(*retry_after),
+            Self::Busy { retry_after } => Some(retry_after.saturating_add(apart)),
+            _ if self.answer().status == StatusCode::SERVICE_UNAVAILABLE => {
+                Some(SHORT_WAIT + apart)
             }
-            _ if self.answer().status == StatusCode::SERVICE_UNAVAILABLE => Some(SHORT_WAIT),
             _ => None,
         }
     }

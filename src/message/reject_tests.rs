@@ -144,7 +144,7 @@ fn answers_carry_the_fields_that_their_status_demands() {
     for rejection in all() {
         let mut headers = HeaderMap::new();
         let status = rejection.answer().status;
-        rejection.add_fields(status, &mut headers);
+        rejection.add_fields(status, 0, &mut headers);
         assert_eq!(headers.get("cache-control").unwrap(), "no-store");
         let has = |name: &str| headers.contains_key(name);
         assert!(status != StatusCode::UNAUTHORIZED || has("www-authenticate"), "{rejection}");
@@ -161,13 +161,34 @@ fn answers_carry_the_fields_that_their_status_demands() {
 #[test]
 fn waits_are_rounded_up() {
     let mut headers = HeaderMap::new();
-    Rejection::RateLimited { limit: 5, retry_after: Duration::from_millis(1500) }
-        .add_fields(StatusCode::TOO_MANY_REQUESTS, &mut headers);
+    Rejection::RateLimited { limit: 5, retry_after: Duration::from_millis(1500) }.add_fields(
+        StatusCode::TOO_MANY_REQUESTS,
+        3,
+        &mut headers,
+    );
     assert_eq!(headers.get("retry-after").unwrap(), "2");
     assert_eq!(headers.get("ratelimit-reset").unwrap(), "2");
     assert_eq!(headers.get("ratelimit-remaining").unwrap(), "0");
     let mut headers = HeaderMap::new();
-    Rejection::Busy { retry_after: Duration::ZERO }
-        .add_fields(StatusCode::SERVICE_UNAVAILABLE, &mut headers);
+    Rejection::Busy { retry_after: Duration::ZERO }.add_fields(
+        StatusCode::SERVICE_UNAVAILABLE,
+        0,
+        &mut headers,
+    );
     assert_eq!(headers.get("retry-after").unwrap(), "1");
+}
+
+#[test]
+fn those_who_are_turned_away_together_are_not_told_to_come_back_together() {
+    let waits = |rejection: &Rejection| -> Vec<u64> {
+        let told = (0..8).map(|spread| rejection.retry_after(spread).unwrap().as_secs());
+        told.collect()
+    };
+    let down = Rejection::StoreUnavailable("it is gone".into());
+    assert_eq!(waits(&down), [2, 3, 4, 5, 2, 3, 4, 5]);
+    let busy = Rejection::Busy { retry_after: Duration::from_secs(5) };
+    assert_eq!(waits(&busy), [5, 6, 7, 8, 5, 6, 7, 8]);
+    // When an attempt is given back is known to the second.
+    let limited = Rejection::RateLimited { limit: 5, retry_after: Duration::from_secs(180) };
+    assert_eq!(waits(&limited), [180; 8]);
 }

@@ -16,6 +16,12 @@ impl RequestId {
         Self(bits)
     }
 
+    /// A number that differs from one request to the next in its lowest bits, too.
+    pub const fn spread(self) -> u64 {
+        let [.., a, b] = self.0.to_be_bytes();
+        u16::from_be_bytes([a, b]) as u64
+    }
+
     /// The 32 digits, without an allocation.
     pub fn text(self) -> RequestIdText {
         let mut digits = [0; 32];

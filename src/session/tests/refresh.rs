@@ -1,5 +1,7 @@
 //! Refreshes and logouts against a real store: races, two processes, failures, the keys.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
 
 use super::*;
@@ -246,6 +248,49 @@ async fn keys_rotate_with_overlap_and_outlive_what_they_signed() {
     site.sessions.keys.rotate(site.clock.now()).await.unwrap();
     let left = site.store.keys().await.unwrap();
     assert_eq!(left.iter().map(|row| &row.id).collect::<Vec<_>>(), [&active]);
+}
+
+#[tokio::test]
+async fn strangers_with_made_up_key_ids_cannot_have_the_keys_read_at_will() {
+    let site = Site::new().await;
+    let pair = site.log_in().await;
+    let (head, rest) = token(&pair).split_once('.').unwrap();
+    let head = String::from_utf8(URL_SAFE_NO_PAD.decode(head).unwrap()).unwrap();
+    let ring = || site.sessions.keyring().borrow().clone();
+    let first = ring().signing_key(site.clock.now()).clone();
+    assert!(head.contains(first.as_str()), "{head}");
+    let made_up = |n: u32| {
+        let other = head.replace(first.as_str(), &format!("{n:016x}"));
+        format!("{}.{rest}", URL_SAFE_NO_PAD.encode(other))
+    };
+    let is_unknown = |refused: Result<Refreshed, RefreshError>| {
+        let lost = matches!(&refused, Err(error) if error.is_final());
+        !lost && matches!(refused, Err(RefreshError::Unauthentic(TokenError::UnknownKey)))
+    };
+    for _ in 0..3 {
+        site.clock.advance(Duration::from_secs(1));
+        for n in 0..100 {
+            assert!(is_unknown(site.sessions.refresh(&made_up(n), CLIENT).await), "{n}");
+            assert!(!site.sessions.keys.may_ask(site.clock.now()), "the first was this second's");
+        }
+        site.clock.advance(Duration::from_millis(999));
+        assert!(is_unknown(site.sessions.refresh(&made_up(100), CLIENT).await));
+        assert!(!site.sessions.keys.may_ask(site.clock.now()));
+        site.clock.advance(Duration::from_millis(1));
+        assert!(site.sessions.keys.may_ask(site.clock.now()), "and the next has its own");
+    }
+    // What another process signs is known a second later, whatever strangers do.
+    let now = site.clock.now();
+    let key = keys::make(now, now).unwrap();
+    assert!(site.store.add_key(&key, Some(&first)).await.unwrap());
+    let second = site.second().await;
+    let LoginStep::Done(begun) = second.log_in(attempt("ada", PASSWORD)).await.unwrap() else {
+        panic!("a password is all that is asked");
+    };
+    assert!(is_unknown(site.sessions.refresh(&made_up(101), CLIENT).await));
+    site.clock.advance(Duration::from_secs(1));
+    assert!(site.sessions.refresh(token(&begun.pair), CLIENT).await.is_ok());
+    assert_ne!(*ring().signing_key(site.clock.now()), first);
 }
 
 #[tokio::test]
