@@ -3,13 +3,10 @@
 //! pictures.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sallyport::endpoints::pages::{Brand, PageSettings, Pages, samples};
-use serde_json::json;
 
-use crate::harness::{Browser, Process, Upstream, response, sallyport};
+use crate::harness::{Browser, Process, Upstream, pictures, response, sallyport};
 
 /// What a browser gets for a path.
 struct Shown {
@@ -26,7 +23,8 @@ const LOOKS: [(&str, u32, u32, bool); 4] = [
     ("phone-dark", 390, 844, true),
 ];
 
-/// A name and the page as HTML: one of each shape, since most samples differ in a text alone.
+/// A name and the page as HTML: one of each shape, since most samples differ in a text alone; one of
+/// each heading too, if pictures are wanted.
 fn gallery(pages: &Pages, language: &str) -> Vec<(String, String)> {
     let mut shapes = BTreeSet::new();
     let mut found = Vec::new();
@@ -34,7 +32,9 @@ fn gallery(pages: &Pages, language: &str) -> Vec<(String, String)> {
         let html = pages.render(&page, pages.language(Some(language))).html;
         let shape: Vec<&str> =
             html.split('<').filter_map(|tag| tag.split([' ', '>']).next()).collect();
-        if shapes.insert(shape.join(" ")) {
+        let heading = html.split(['<', '>']).skip_while(|part| *part != "h1").nth(1);
+        let heading = heading.filter(|_| pictures().is_some()).unwrap_or_default();
+        if shapes.insert(format!("{} {heading} {}", page.name(), shape.join(" "))) {
             found.push((format!("{}-{:02}-{language}", page.name(), found.len()), html));
         }
     }
@@ -91,35 +91,6 @@ fn pages() -> Pages {
     Pages::new(settings).unwrap()
 }
 
-/// Has axe-core run with every page from now on.
-fn with_axe(browser: &Browser) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/axe");
-    let output = Command::new(script).output().unwrap();
-    assert!(output.status.success(), "tests/axe: {}", String::from_utf8_lossy(&output.stderr));
-    let path = String::from_utf8(output.stdout).unwrap();
-    let source = std::fs::read_to_string(path.trim()).unwrap();
-    browser.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": source }));
-}
-
-/// All that axe-core finds wrong with the page that is shown.
-fn violations(browser: &Browser) -> String {
-    let script = "return axe.run(document).then(found => found.violations.map(one => \
-        one.id + ': ' + one.nodes.map(node => node.html + ' ' + node.failureSummary).join('; ')\
-        ).join('\\n'));";
-    browser.execute(script, &[]).as_str().expect("axe-core is there").to_owned()
-}
-
-/// Whether all of the page fits the width of the screen.
-fn fits(browser: &Browser) -> bool {
-    let script = "return document.documentElement.scrollWidth <= innerWidth;";
-    browser.execute(script, &[]) == true
-}
-
-/// Where pictures go, if they are wanted.
-fn pictures() -> Option<PathBuf> {
-    std::env::var_os("SALLYPORT_SCREENSHOTS").map(PathBuf::from)
-}
-
 #[test]
 fn every_page_is_accessible_in_every_look() {
     let pages = pages();
@@ -128,16 +99,17 @@ fn every_page_is_accessible_in_every_look() {
     assert!(shown.len() > 30, "{}", shown.len());
     let site = site(&pages, &shown);
     let browser = Browser::start();
-    with_axe(&browser);
+    browser.bring_axe();
     let folder = pictures();
     for (look, width, height, dark) in LOOKS {
         browser.look(width, height, dark);
         // Colours and sizes are one language's as another's; German has the longer words.
-        for (name, _) in shown.iter().filter(|(name, _)| name.ends_with("-de") != dark) {
+        let wanted = |name: &str| folder.is_some() || name.ends_with("-de") != dark;
+        for (name, _) in shown.iter().filter(|(name, _)| wanted(name)) {
             browser.goto(&format!("{}/{name}", site.url()));
-            let wrong = violations(&browser);
+            let wrong = browser.violations();
             assert!(wrong.is_empty(), "{name} ({look}):\n{wrong}");
-            assert!(fits(&browser), "{name} ({look}) is wider than the screen");
+            assert!(browser.fits(), "{name} ({look}) is wider than the screen");
             if let Some(folder) = &folder {
                 browser.screenshot(&folder.join(format!("{name}-{look}.png")));
             }
@@ -146,7 +118,7 @@ fn every_page_is_accessible_in_every_look() {
     browser.look(320, 256, false);
     for (name, _) in &shown {
         browser.goto(&format!("{}/{name}", site.url()));
-        assert!(fits(&browser), "{name} at 400 % is wider than the screen");
+        assert!(browser.fits(), "{name} at 400 % is wider than the screen");
     }
 }
 
@@ -183,13 +155,13 @@ fn a_language_that_is_written_from_right_to_left_does_not_break() {
     let shown = gallery(&pages, "ar");
     let site = site(&pages, &shown);
     let browser = Browser::start();
-    with_axe(&browser);
+    browser.bring_axe();
     for (width, height) in [(1280, 900), (320, 256)] {
         browser.look(width, height, false);
         for (name, _) in &shown {
             browser.goto(&format!("{}/{name}", site.url()));
-            assert!(fits(&browser), "{name} at {width}");
-            assert_eq!(violations(&browser), "", "{name} at {width}");
+            assert!(browser.fits(), "{name} at {width}");
+            assert_eq!(browser.violations(), "", "{name} at {width}");
         }
     }
     browser.look(1280, 900, false);

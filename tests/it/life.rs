@@ -25,6 +25,10 @@ fn notes(connection: &mut Connection) -> io::Result<()> {
             connection.rest()?;
         } else if path == "/socket" {
             echo(connection, &request)?;
+        } else if path == "/edit" {
+            let page = "<!doctype html><title>Edit</title><form method=post action=/save>\
+                <textarea name=text></textarea><button>Save</button></form>";
+            connection.send(&response("200 OK", &["Content-Type: text/html"], page))?;
         } else {
             let page = "<!doctype html><title>Notes</title><h1>Notes</h1>";
             connection.send(&response("200 OK", &["Content-Type: text/html"], page))?;
@@ -67,13 +71,24 @@ fn setting() -> (Upstream, Gate, String) {
 }
 
 fn log_in(browser: &Browser, name: &str, secret: &str) {
-    browser.find("input[name=username]").type_text(name);
-    browser.find("input[name=password]").type_text(secret);
-    browser.find("button[type=submit]").click();
+    type_anew(browser, "username", name);
+    type_anew(browser, "password", secret);
+    browser.press("main button[type=submit]");
+}
+
+/// Types over what a form has kept of an attempt before.
+fn type_anew(browser: &Browser, field: &str, text: &str) {
+    let field = browser.find(&format!("input[name={field}]"));
+    field.clear();
+    field.type_text(text);
 }
 
 fn arrives(browser: &Browser, url: &str) {
     browser.until(url, |browser| browser.url() == url);
+}
+
+fn shows(browser: &Browser, title: &str) {
+    browser.until(title, |browser| browser.title().contains(title));
 }
 
 /// What a script of the application gets for a request.
@@ -83,89 +98,225 @@ fn api(browser: &Browser) -> Value {
 }
 
 #[test]
-fn a_whole_life_with_two_tabs_a_socket_and_events() {
-    let (_upstream, gate, site) = setting();
-    let browser = Browser::start();
+fn a_whole_life_on_a_desk_by_light_with_script() {
+    whole_life(true, |browser| browser.look(1280, 900, false));
+}
 
-    // Led to the login, over to the signup, and back with the fragment.
-    browser.goto(&format!("{site}/notes?page=2#line-7"));
-    assert!(browser.url().contains("/auth/login?return_to=%2Fnotes%3Fpage%3D2"));
-    browser.find("a[href*='/auth/signup']").click();
-    assert_eq!(browser.find("h1").text(), "Create an account");
-    browser.find("input[name=username]").type_text("ada");
-    browser.find("input[name=password]").type_text(PASSWORD);
-    browser.find("input[name=password_confirmation]").type_text(PASSWORD);
-    browser.find("button[type=submit]").click();
-    arrives(&browser, &format!("{site}/notes?page=2#line-7"));
-    assert_eq!(browser.title(), "Notes");
+#[test]
+fn a_whole_life_on_a_phone_in_the_dark_without_script() {
+    whole_life(false, |browser| browser.look(390, 844, true));
+}
 
-    // Who is in already goes straight on.
-    browser.goto(&format!("{site}/auth/login?return_to=/notes%23line-8"));
-    arrives(&browser, &format!("{site}/notes#line-8"));
+/// A person in one tab, where pages may have scripts or not, and the application at work in another.
+struct Life<'a> {
+    site: &'a str,
+    browser: &'a Browser,
+    /// Whether the person's pages run scripts.
+    script: bool,
+    person: String,
+    app: String,
+}
 
-    let script = "window.said = [];\
-        const socket = window.socket = new WebSocket('wss://' + location.host + '/socket');\
-        socket.onopen = () => socket.send('socket');\
-        socket.onmessage = message => said.push(message.data);\
-        socket.onclose = () => said.push('closed');\
-        const events = new EventSource('/events');\
-        events.onmessage = message => said.push(message.data);\
-        events.onerror = () => said.push(events.readyState === 2 ? 'refused' : 'ended');";
-    browser.execute(script, &[]);
-    let says = |browser: &Browser, what: &str| {
-        browser.until(what, |browser| {
+impl Life<'_> {
+    /// Where the browser is after a login from `place`: only a script can take the fragment over it.
+    fn place(&self, place: &str) -> String {
+        let kept = if self.script { place } else { place.split('#').next().unwrap() };
+        format!("{}{kept}", self.site)
+    }
+
+    /// Everybody can use this page.
+    fn is_accessible(&self) {
+        let Self { browser, .. } = self;
+        assert!(browser.fits(), "{} is wider than the screen", browser.title());
+        if self.script {
+            assert_eq!(browser.violations(), "", "{}", browser.title());
+        }
+    }
+
+    /// Waits for what socket or stream say in the application's tab.
+    fn says(&self, what: &str) {
+        self.browser.until(what, |browser| {
             browser.execute("return said.includes(arguments[0]);", &[what.into()]) == true
         });
-    };
-    says(&browser, "socket");
-    says(&browser, "event");
-
-    // On through the ends of several access tokens, in both tabs.
-    let first = browser.tab();
-    let second = browser.open_tab();
-    browser.goto(&format!("{site}/notes?tab=2"));
-    for turn in 0..3 {
-        gate.pass(ACCESS_TTL + Duration::from_secs(1));
-        for tab in [&second, &first] {
-            browser.switch_to(tab);
-            assert_eq!(api(&browser), 200, "turn {turn}");
-        }
-        let message = format!("turn {turn}");
-        browser.execute("socket.send(arguments[0]);", &[message.as_str().into()]);
-        says(&browser, &message);
     }
 
-    // Ended elsewhere: thrown out here, stream, socket and both tabs.
-    let mut elsewhere = gate.signed_in("ada");
-    assert_eq!(elsewhere.post("/auth/sessions/end-others").status, 200);
-    says(&browser, "closed");
-    says(&browser, "refused");
-    for tab in [&first, &second] {
-        browser.switch_to(tab);
-        assert_eq!(api(&browser), 401);
+    /// Opens a socket and a stream of events in the application's tab.
+    fn work(&self) {
+        self.browser.switch_to(&self.app);
+        self.browser.goto(&format!("{}/notes?tab=2", self.site));
+        let script = "window.said = [];\
+            const socket = window.socket = new WebSocket('wss://' + location.host + '/socket');\
+            socket.onopen = () => socket.send('socket');\
+            socket.onmessage = message => said.push(message.data);\
+            socket.onclose = () => said.push('closed');\
+            const events = new EventSource('/events');\
+            events.onmessage = message => said.push(message.data);\
+            events.onerror = () => said.push(events.readyState === 2 ? 'refused' : 'ended');";
+        self.browser.execute(script, &[]);
+        self.says("socket");
+        self.says("event");
+        self.browser.switch_to(&self.person);
     }
-    browser.goto(&format!("{site}/notes#line-9"));
-    assert!(browser.find(".note").text().contains("Your session was ended"), "{}", browser.url());
-    log_in(&browser, "ada", PASSWORD);
-    arrives(&browser, &format!("{site}/notes#line-9"));
+}
+
+fn whole_life(script: bool, look: impl Fn(&Browser)) {
+    let (upstream, gate, site) = setting();
+    let browser = &Browser::start();
+    let person = browser.tab();
+    let app = browser.open_tab();
+    browser.switch_to(&person);
+    let life = Life { site: &site, browser, script, person, app };
+    look(browser);
+    if script {
+        browser.bring_axe();
+    }
+    browser.goto(&format!("{site}/auth/login"));
+    browser.allow_scripts(script);
+
+    begins(&life);
+    life.work();
+    goes_on(&life, &gate);
+    is_thrown_out_while_writing(&life, &gate, &upstream);
 
     // After the session's own end.
     gate.pass(Duration::from_hours(24 * 40));
-    browser.goto(&format!("{site}/notes"));
+    browser.goto(&format!("{site}/notes?later#line-9"));
     assert!(browser.find(".note").text().contains("Your session has ended"), "{}", browser.url());
-    log_in(&browser, "ada", PASSWORD);
-    arrives(&browser, &format!("{site}/notes"));
+    life.is_accessible();
+    log_in(browser, "ada", PASSWORD);
+    arrives(browser, &life.place("/notes?later#line-9"));
 
-    // Out, and nothing private comes back.
+    let secret = changes_the_password(&life, &gate);
+    goes(&life, &secret);
+}
+
+/// Led to the login, over to the signup, and back with the fragment.
+fn begins(life: &Life<'_>) {
+    let Life { site, browser, .. } = life;
+    browser.goto(&format!("{site}/notes?page=2#line-7"));
+    assert!(browser.url().contains("/auth/login?return_to=%2Fnotes%3Fpage%3D2"));
+    life.is_accessible();
+    log_in(browser, "ada", "nobody has this name yet");
+    shows(browser, "Error: ");
+    assert_eq!(browser.find("#error").text(), "Name or password is not right.");
+    life.is_accessible();
+    browser.find("a[href*='/auth/signup']").click();
+    assert_eq!(browser.find("h1").text(), "Create an account");
+    life.is_accessible();
+    let sign_up = |repeated: &str| {
+        type_anew(browser, "username", "ada");
+        type_anew(browser, "password", PASSWORD);
+        type_anew(browser, "password_confirmation", repeated);
+        browser.press("main button[type=submit]");
+    };
+    sign_up("something else altogether");
+    shows(browser, "Error: ");
+    assert!(browser.find("#error").text().contains("not the same"));
+    life.is_accessible();
+    sign_up(PASSWORD);
+    arrives(browser, &life.place("/notes?page=2#line-7"));
+    assert_eq!(browser.title(), "Notes");
+    // Who is in already goes straight on.
+    browser.goto(&format!("{site}/auth/login?return_to=/notes%23line-8"));
+    arrives(browser, &format!("{site}/notes#line-8"));
+}
+
+/// On through the ends of several access tokens, in both tabs.
+fn goes_on(life: &Life<'_>, gate: &Gate) {
+    let Life { site, browser, .. } = life;
+    for turn in 0..3 {
+        gate.pass(ACCESS_TTL + Duration::from_secs(1));
+        let page = format!("{site}/notes?turn={turn}");
+        browser.goto(&page);
+        assert_eq!((browser.url(), browser.title()), (page, "Notes".to_owned()));
+        browser.switch_to(&life.app);
+        assert_eq!(api(browser), 200, "turn {turn}");
+        let message = format!("turn {turn}");
+        browser.execute("socket.send(arguments[0]);", &[message.as_str().into()]);
+        life.says(&message);
+        browser.switch_to(&life.person);
+    }
+}
+
+/// Ended elsewhere: stream and socket end in one tab, and what was written in the other survives.
+fn is_thrown_out_while_writing(life: &Life<'_>, gate: &Gate, upstream: &Upstream) {
+    let Life { site, browser, .. } = life;
+    browser.goto(&format!("{site}/edit"));
+    browser.find("textarea").type_text("an hour's work\n");
+    let mut elsewhere = gate.signed_in("ada");
+    assert_eq!(elsewhere.post("/auth/sessions/end-others").status, 200);
+    browser.switch_to(&life.app);
+    life.says("closed");
+    life.says("refused");
+    assert_eq!(api(browser), 401);
+    browser.switch_to(&life.person);
+    browser.find("button").click();
+    shows(browser, "Log in");
+    assert!(browser.find(".note").text().contains("What you sent is kept"), "{}", browser.url());
+    life.is_accessible();
+    log_in(browser, "ada", PASSWORD);
+    shows(browser, "You are logged in again");
+    life.is_accessible();
+    let saved =
+        || upstream.requests().into_iter().filter(|one| one.line().starts_with("POST /save"));
+    assert_eq!(saved().count(), 0, "nobody sends it but the person");
+    browser.find("[data-kept] button").click();
+    arrives(browser, &format!("{site}/save"));
+    let bodies: Vec<_> = saved().map(|one| String::from_utf8(one.body).unwrap()).collect();
+    assert_eq!(bodies, ["text=an+hour%27s+work%0D%0A"]);
+
+    assert_eq!(elsewhere.post("/auth/sessions/end-others").status, 200);
+    browser.goto(&format!("{site}/notes#line-9"));
+    assert!(browser.find(".note").text().contains("Your session was ended"), "{}", browser.url());
+    life.is_accessible();
+    log_in(browser, "ada", PASSWORD);
+    arrives(browser, &life.place("/notes#line-9"));
+}
+
+/// Returns the new one.
+fn changes_the_password(life: &Life<'_>, gate: &Gate) -> String {
+    let Life { site, browser, .. } = life;
+    let new = "quite another secret of mine";
+    let mut elsewhere = gate.signed_in("ada");
     browser.goto(&format!("{site}/auth/account"));
     assert!(browser.find("dl").text().contains("ada"));
+    assert!(browser.find(".sessions").text().contains("this device"));
+    life.is_accessible();
+    browser.find("a[href$='/auth/password']").click();
+    life.is_accessible();
+    for (current, shown) in [("not my password at all", "Error: "), (PASSWORD, "Your account")] {
+        type_anew(browser, "current_password", current);
+        type_anew(browser, "new_password", new);
+        type_anew(browser, "password_confirmation", new);
+        browser.press("main button[type=submit]");
+        shows(browser, shown);
+        life.is_accessible();
+    }
+    assert!(browser.find(".note").text().contains("Your password is changed"));
+    assert_eq!(elsewhere.get("/notes").status, 401, "all other sessions have ended");
+    new.to_owned()
+}
+
+/// Out, and nothing private comes back.
+fn goes(life: &Life<'_>, secret: &str) {
+    let Life { site, browser, .. } = life;
+    browser.goto(&format!("{site}/auth/logout"));
+    assert_eq!(browser.find("h1").text(), "Log out?");
+    life.is_accessible();
+    browser.goto(&format!("{site}/auth/account"));
     browser.find("form[action$='/auth/logout'] button").click();
     browser.until("the way out", |browser| browser.url().contains("signed_out"));
+    assert_eq!(browser.find("h1").text(), "You are logged out");
+    life.is_accessible();
     browser.back();
     browser.until("the login page", |browser| browser.url().contains("/auth/login?"));
     assert_eq!(browser.find("h1").text(), "Log in");
     browser.goto(&format!("{site}/notes"));
     assert!(browser.url().contains("/auth/login?"), "out is out");
+    log_in(browser, "ada", PASSWORD);
+    shows(browser, "Error: ");
+    log_in(browser, "ada", secret);
+    arrives(browser, &format!("{site}/notes"));
 }
 
 #[test]

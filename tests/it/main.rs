@@ -14,8 +14,8 @@
 //! * `real_servers`: nginx, Node and gRPC as people run them (`real/` has their files);
 //! * `bad_input`, `captcha`, `csrf`, `limits`, `floods`, `navigation`: what strangers send, and where
 //!   people are led;
-//! * `life`, `gallery`, `kept`: the pages in a real browser: a whole life, every look, and a form that
-//!   survives its session;
+//! * `life`, `visits`, `gallery`, `kept`: the pages in a real browser: a whole life, what lies beside
+//!   it, every look, and a form that survives its session;
 //! * `operator`, `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people
 //!   run and use it;
 //! * `replicas`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
@@ -69,4 +69,5 @@ mod smuggling;
 mod spoofing;
 mod store_trouble;
 mod times;
+mod visits;
 mod websocket;

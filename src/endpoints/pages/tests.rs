@@ -255,7 +255,7 @@ fn an_error_page_tells_the_time_left_and_the_request() {
         switch_url: None,
     };
     let html = english(pages(), &Page::Error(failure.clone()));
-    assert!(html.contains("Try again in \u{2068}2 min\u{2069}."), "{html}");
+    assert!(html.contains("Try again in \u{2068}2\u{a0}min\u{2069}."), "{html}");
     assert!(html.contains("<code>r-1</code>") && html.contains("<code>rate_limited</code>"));
     let strange =
         Failure { status: StatusCode::IM_A_TEAPOT, message: "Short and stout.", ..failure.clone() };

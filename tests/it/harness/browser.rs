@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -37,6 +37,11 @@ impl Browser {
     /// One that keeps no cookies at all.
     pub(crate) fn start_without_cookies() -> Self {
         Self::start_with(&json!({ "profile.default_content_setting_values.cookies": 2 }))
+    }
+
+    /// One of a person who reads this language.
+    pub(crate) fn start_speaking(language: &str) -> Self {
+        Self::start_with(&json!({ "intl.accept_languages": language }))
     }
 
     fn start_with(preferences: &Value) -> Self {
@@ -117,6 +122,30 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &media);
     }
 
+    /// Has axe-core, the checker of accessibility, come with every page of this tab from now on.
+    pub(crate) fn bring_axe(&self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/axe");
+        let output = Command::new(script).output().unwrap();
+        assert!(output.status.success(), "tests/axe: {}", String::from_utf8_lossy(&output.stderr));
+        let path = String::from_utf8(output.stdout).unwrap();
+        let source = fs::read_to_string(path.trim()).unwrap();
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": source }));
+    }
+
+    /// All that axe-core finds wrong with the page that is shown.
+    pub(crate) fn violations(&self) -> String {
+        let script = "return axe.run(document).then(found => found.violations.map(one => \
+            one.id + ': ' + one.nodes.map(node => node.html + ' ' + node.failureSummary).join('; ')\
+            ).join('\\n'));";
+        self.execute(script, &[]).as_str().expect("axe-core is there").to_owned()
+    }
+
+    /// Whether all of the page fits the width of the screen.
+    pub(crate) fn fits(&self) -> bool {
+        let script = "return document.documentElement.scrollWidth <= innerWidth;";
+        self.execute(script, &[]) == true
+    }
+
     /// The page's title.
     pub(crate) fn title(&self) -> String {
         text(&self.command("GET", "/title", &Value::Null))
@@ -127,6 +156,16 @@ impl Browser {
         let query = json!({ "using": "css selector", "value": css });
         let found = self.command("POST", "/element", &query);
         Element { browser: self, name: text(&found[ELEMENT]) }
+    }
+
+    /// Clicks what leads to another page, and waits until that one is there: it may look the same.
+    pub(crate) fn press(&self, css: &str) {
+        self.execute("window.isLeft = true;", &[]);
+        self.find(css).click();
+        self.until("another page", |browser| {
+            browser.execute("return !window.isLeft && document.readyState !== 'loading';", &[])
+                == true
+        });
     }
 
     /// Runs a script in the page (`return ...;`) and returns its result.
@@ -154,6 +193,13 @@ impl Browser {
     pub(crate) fn screenshot(&self, file: &Path) {
         let image = text(&self.command("GET", "/screenshot", &Value::Null));
         fs::write(file, BASE64_STANDARD.decode(image).unwrap()).unwrap();
+    }
+
+    /// The same into the folder of `tests/screenshots`, if pictures are wanted.
+    pub(crate) fn picture(&self, name: &str) {
+        if let Some(folder) = pictures() {
+            self.screenshot(&folder.join(format!("{name}.png")));
+        }
     }
 
     /// Asks until `holds` does, each time a round trip to the browser. `what` is said on failure.
@@ -217,6 +263,11 @@ impl Element<'_> {
         self.command("POST", "click", &json!({}));
     }
 
+    /// Empties it.
+    pub(crate) fn clear(&self) {
+        self.command("POST", "clear", &json!({}));
+    }
+
     /// Types into it.
     pub(crate) fn type_text(&self, keys: &str) {
         self.command("POST", "value", &json!({ "text": keys }));
@@ -236,6 +287,11 @@ impl Element<'_> {
     fn command(&self, method: &str, what: &str, body: &Value) -> Value {
         self.browser.command(method, &format!("/element/{}/{what}", self.name), body)
     }
+}
+
+/// Where pictures go, if they are wanted.
+pub(crate) fn pictures() -> Option<PathBuf> {
+    path("SALLYPORT_SCREENSHOTS").map(PathBuf::from)
 }
 
 fn capabilities(preferences: &Value) -> Value {

@@ -21,7 +21,7 @@ mod tests;
 use std::time::Duration;
 
 pub(crate) use answer::Answer;
-pub(crate) use browser::Browser;
+pub(crate) use browser::{Browser, pictures};
 pub(crate) use client::{Client, HOST, ORIGIN};
 pub(crate) use cluster::Cluster;
 pub(crate) use curl::curl;
