@@ -191,26 +191,17 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn of(target: &Target<'_>, head: &Parts, secure: bool) -> Result<Self, Rejection> {
-        let (host, path) = (host_value(target, head, secure)?, forwarded_path(target, head)?);
-        Ok(Self { host, path })
+    pub(super) fn of(
+        target: &Target<'_>,
+        head: &Parts,
+        arrival: &Arrival,
+    ) -> Result<Self, Rejection> {
+        let default = if arrival.secure { 443 } else { 80 };
+        let port = (target.host.port != default).then_some(target.host.port);
+        let host = arrival.hop.host(&target.host.name, port);
+        let host = host.map_err(|error| Rejection::Internal(error.into()))?;
+        Ok(Self { host, path: forwarded_path(target, head)? })
     }
-}
-
-/// `Host` for the upstream: as it came where that is canonical already.
-fn host_value(target: &Target<'_>, head: &Parts, secure: bool) -> Result<HeaderValue, Rejection> {
-    let host = target.host.name.as_ref();
-    let default = if secure { 443 } else { 80 };
-    if target.host.port == default
-        && let Some(sent) = head.headers.get(HOST).filter(|sent| *sent == host)
-    {
-        return Ok(sent.clone());
-    }
-    let text = match target.host.port == default {
-        true => HeaderValue::from_str(host),
-        false => HeaderValue::try_from(format!("{host}:{}", target.host.port)),
-    };
-    text.map_err(|error| Rejection::Internal(error.into()))
 }
 
 /// The path and query to forward: what came where the path is canonical already, else the

@@ -112,8 +112,12 @@ impl Asking {
 
 /// `application/grpc`, with or without what follows it (`+proto`, `-web`).
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+    headers.get(CONTENT_TYPE).is_some_and(names_grpc)
+}
+
+/// The same of a content type.
+pub(super) fn names_grpc(kind: &HeaderValue) -> bool {
+    kind.as_bytes().starts_with(b"application/grpc")
 }
 
 /// `text/html` by name: `*/*` is what scripts and tools send.

@@ -30,8 +30,16 @@ pub(super) struct Telling {
 pub(super) enum Content {
     Own(Bytes),
     Upstream(ResponseBody),
-    /// A stream of events, which ends with its session, and with these trailers if it must.
-    Events(ResponseBody, Stop, Option<HeaderMap>),
+    /// Boxed: most answers are none, and all have room for the largest.
+    Events(Box<Events>),
+}
+
+/// A stream of events, which ends with its session.
+pub(super) struct Events {
+    pub(super) body: ResponseBody,
+    pub(super) stop: Stop,
+    /// What it ends with if it must.
+    pub(super) end: Option<HeaderMap>,
 }
 
 /// Ready when a stream must end.
@@ -64,14 +72,15 @@ impl Body for ReplyBody {
             Content::Upstream(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
             }
-            Content::Events(body, stop, end) => {
-                if stop.as_mut().poll(cx).is_ready() {
+            Content::Events(events) => {
+                if events.stop.as_mut().poll(cx).is_ready() {
                     // No error: the page reconnects, and is then told to log in.
-                    let end = end.take().map(|trailers| Ok(Frame::trailers(trailers)));
+                    let end = events.end.take().map(|trailers| Ok(Frame::trailers(trailers)));
                     this.content = Content::empty();
                     end
                 } else {
-                    ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
+                    let frame = ready!(Pin::new(&mut events.body).poll_frame(cx));
+                    frame.map(|frame| frame.map_err(BoxError::from))
                 }
             }
         };
@@ -92,14 +101,16 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Own(bytes) => bytes.is_empty(),
-            Content::Upstream(body) | Content::Events(body, ..) => body.is_end_stream(),
+            Content::Upstream(body) => body.is_end_stream(),
+            Content::Events(events) => events.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Upstream(body) | Content::Events(body, ..) => body.size_hint(),
+            Content::Upstream(body) => body.size_hint(),
+            Content::Events(events) => events.body.size_hint(),
         }
     }
 }

@@ -224,7 +224,7 @@ impl Journey {
                     // RFC 9110 section 7.6.2: it was not to go any further than this.
                     return Err(Stop::Preflight(Box::default()));
                 }
-                let asked = Asked::of(&target, &head, visit.secure)?;
+                let asked = Asked::of(&target, &head, arrival)?;
                 let ready =
                     self.prepare((route, access), credential, asked, (head, body), arrival, visit)?;
                 Ok(Course::Forward(route.upstream, ready))
@@ -248,7 +248,7 @@ impl Journey {
         let no_route = || Rejection::NotFound;
         let route = self.route_at(visit.route).ok_or_else(no_route)?;
         let target = admit::target(&head, visit.secure)?;
-        let asked = Asked::of(&target, &head, visit.secure)?;
+        let asked = Asked::of(&target, &head, arrival)?;
         let ruled = (route, &route.access);
         match self.prepare(ruled, credential, asked, (head, body), arrival, visit) {
             Ok(ready) => self.forward(route.upstream, ready, visit).await,

@@ -7,20 +7,19 @@ use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SET_COOKIE, STRICT_TRANSPORT_SECURITY, UPGRADE, VIA,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 
 use super::admit::Visit;
-use super::authorize::is_grpc;
-use super::body::{Content, Stop};
+use super::authorize::{is_grpc, names_grpc};
+use super::body::{Content, Events, Stop};
 use super::rejected::MARKER;
 use super::{Journey, cors, grpc};
 use crate::config::{Manners, Tls};
 use crate::endpoints::tell_limit;
+use crate::message::added::REQUEST_ID;
 use crate::message::fields;
 use crate::token::AccessClaims;
 use crate::upstream::Inbound;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// RFC 9111 section 5.2.2: a response that sets a cookie of ours belongs to one client only.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
@@ -33,7 +32,6 @@ const SOON: Duration = Duration::from_secs(2);
 /// `stop`: ends the body early, for a stream of events whose caller may not go on.
 pub(super) fn from_upstream(inbound: Inbound, stop: Option<Stop>) -> Response<Content> {
     let (mut head, body) = inbound.into_parts();
-    fields::strip_hop_by_hop(&mut head.headers);
     let via = if head.version == Version::HTTP_2 { "2 sallyport" } else { "1.1 sallyport" };
     head.headers.append(VIA, HeaderValue::from_static(via));
     head.version = Version::HTTP_11;
@@ -43,7 +41,7 @@ pub(super) fn from_upstream(inbound: Inbound, stop: Option<Stop>) -> Response<Co
         None => Content::Upstream(body),
         Some(stop) => {
             let end = is_grpc(&head.headers).then(grpc::ended);
-            Content::Events(body, stop, end)
+            Content::Events(Box::new(Events { body, stop, end }))
         }
     };
     Response::from_parts(head, content)
@@ -60,10 +58,12 @@ pub(super) fn dress(headers: &mut HeaderMap, manners: &Manners) {
 /// `text/event-stream` lives as long as the page that reads it, and a stream of gRPC as long as its
 /// two ends like: both may outlive their session.
 pub(super) fn is_long_stream(inbound: &Inbound) -> bool {
-    let kind = inbound.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.and_then(|kind| kind.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
-        || is_grpc(inbound.headers())
+    const EVENTS: &[u8] = b"text/event-stream";
+    let Some(kind) = inbound.headers().get(CONTENT_TYPE) else { return false };
+    let (name, parameters) = kind.as_bytes().split_at_checked(EVENTS.len()).unwrap_or_default();
+    let events = name.eq_ignore_ascii_case(EVENTS)
+        && matches!(parameters.trim_ascii_start(), [] | [b';', ..]);
+    events || names_grpc(kind)
 }
 
 /// Our 101 for an upstream's.
@@ -72,7 +72,6 @@ pub(super) fn switching(inbound: &Inbound) -> Response<Content> {
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.clone_from(inbound.headers());
-    fields::strip_hop_by_hop(headers);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     response

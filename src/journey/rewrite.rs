@@ -1,12 +1,10 @@
 //! Step 5: what the upstream receives. Everything that a client could forge is taken out, and what
 //! we know is put in.
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, UPGRADE,
-};
+use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, UPGRADE, VIA};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::Journey;
@@ -15,17 +13,14 @@ use super::authenticate::{Credential, Source};
 use crate::access::{Identity, Permit};
 use crate::config::{HostPolicy, Mapping, Route, Upstream, UpstreamHttp};
 use crate::id::AppId;
+use crate::message::added::{Added, REQUEST_ID};
 use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
 use crate::message::{cookies, fields, forwarded};
 use crate::token::AssertionClaims;
 use crate::upstream::{Outbound, Pace, RequestBody};
 
-/// About as many fields as we add.
-const OURS: usize = 12;
-
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What goes to the upstream, and what must be kept until its answer.
 pub(super) struct Rewritten {
@@ -72,17 +67,14 @@ impl Journey {
         if let Some(left) = hops_left {
             headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
-        // Grown once for all that is added below, instead of again and again.
-        headers.reserve(OURS);
         // RFC 9113 section 8.2.2: the one thing of this kind that HTTP/2 may say.
         let trailers = upstream.http != UpstreamHttp::One
             && headers.get(TE).is_some_and(|te| te == "trailers");
-        fields::strip_hop_by_hop(headers);
+        let trusted = forwarded::is_trusted(arrival.peer.ip(), &config.listen.trusted_proxies);
+        firewall.clean(headers, trusted);
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
-        let trusted = forwarded::is_trusted(arrival.peer.ip(), &config.listen.trusted_proxies);
-        firewall.strip(headers, trusted);
         let ours = &config.cookies;
         // What is not configured is no further name.
         let device = ours.device.as_ref().unwrap_or(&ours.access);
@@ -91,10 +83,6 @@ impl Journey {
         if matches!(known.credential, Credential::Valid(_, Source::Bearer)) {
             headers.remove(AUTHORIZATION);
         }
-        // The framing is ours to make, from the body that we really have (RFC 9112 section 6).
-        headers.remove(CONTENT_LENGTH);
-        // Answered by us: hyper sends the 100 when the upstream connection first asks for bytes.
-        headers.remove(EXPECT);
         if upgrade.is_some() {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -102,17 +90,12 @@ impl Journey {
         if let Some(socket) = &visit.socket {
             socket.ask(headers);
         }
-        arrival.hop.add_x_forwarded(headers, &known.asked.host);
-        arrival.hop.add_forwarded(headers, &known.asked.host);
-        self.shared.via.add(headers, visit.h2);
-        headers.insert(REQUEST_ID, visit.id_value());
-        fields::change(headers, &known.route.manners.request);
-        self.introduce(headers, index, upstream, &known, visit)?;
-        match upstream.host {
-            HostPolicy::Preserve => headers.insert(HOST, known.asked.host),
-            // Set when the server is known.
-            HostPolicy::Server => headers.remove(HOST),
-        };
+        let mut added = Added::default();
+        arrival.hop.tell(trusted.then_some(&mut *headers), &known.asked.host, &mut added);
+        added.push(VIA, self.shared.via.element(visit.h2));
+        added.push(REQUEST_ID, visit.id_value());
+        added.change(headers, &known.route.manners.request);
+        self.introduce(&mut added, index, upstream, &known, visit)?;
         // Said beforehand to be too long: refused before the application hears of it.
         if body.size_hint().lower() > known.route.body_bytes {
             return Err(Rejection::PayloadTooLarge);
@@ -126,20 +109,20 @@ impl Journey {
         );
         let path = match &known.route.manners.mapping {
             None => known.asked.path,
-            Some(mapping) => mapped(mapping, &known.asked.path, &mut head.headers)?,
+            Some(mapping) => mapped(mapping, &known.asked.path, headers, &mut added)?,
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = head.method;
-        *request.uri_mut() = Uri::from(path);
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = head.headers;
-        Ok(Rewritten { outbound: Outbound::new(known.permit, request), upgrade })
+        let outbound = Outbound::new(known.permit, (head.method, path), head.headers, added, body);
+        let outbound = match upstream.host {
+            HostPolicy::Preserve => outbound.with_host(known.asked.host),
+            HostPolicy::Server => outbound,
+        };
+        Ok(Rewritten { outbound, upgrade })
     }
 
     /// Says who calls, if anybody does.
     fn introduce(
         &self,
-        headers: &mut HeaderMap,
+        added: &mut Added,
         index: usize,
         upstream: &Upstream,
         known: &Facts<'_>,
@@ -151,9 +134,7 @@ impl Journey {
             return Ok(());
         };
         let ready = remembered.headers(index, || identity_headers(upstream, identity));
-        for (name, value) in ready.iter() {
-            headers.insert(name.clone(), value.clone());
-        }
+        added.introduce(ready);
         let Some(assertion) = &upstream.assertion else { return Ok(()) };
         // Used until half of its life is over, so that the upstream has time to verify it.
         let until = visit.now.plus(assertion.ttl / 2);
@@ -181,7 +162,7 @@ impl Journey {
                 HeaderValue::try_from(text).map_err(|error| Rejection::Internal(error.into()))?;
             Ok((value, expires_at))
         })?;
-        headers.insert(assertion.header.clone(), signed);
+        added.push(assertion.header.clone(), signed);
         Ok(())
     }
 }
@@ -212,13 +193,15 @@ fn mapped(
     mapping: &Mapping,
     path: &PathAndQuery,
     headers: &mut HeaderMap,
+    added: &mut Added,
 ) -> Result<PathAndQuery, Rejection> {
     let internal = |error: http::Error| Rejection::Internal(error.into());
     if !mapping.strip.is_empty() {
         // Behind what a trusted proxy has taken off; from others the field does not come this far.
-        let outer = headers.get(PREFIX).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let outer = headers.remove(PREFIX);
+        let outer = outer.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
         let whole = HeaderValue::try_from(format!("{outer}{}", mapping.strip));
-        headers.insert(PREFIX, whole.map_err(|error| internal(error.into()))?);
+        added.push(PREFIX, whole.map_err(|error| internal(error.into()))?);
     }
     let mut text = mapping.apply(path.path());
     if let Some(query) = path.query() {

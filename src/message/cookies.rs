@@ -328,28 +328,14 @@ impl<'a> Iterator for Pieces<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest?;
-        let Some((piece, rest)) = find_byte(rest, b';').and_then(|at| rest.split_at_checked(at))
-        else {
+        let at = memchr::memchr(b';', rest);
+        let Some((piece, rest)) = at.and_then(|at| rest.split_at_checked(at)) else {
             self.rest = None;
             return Some(rest);
         };
         self.rest = rest.get(1..);
         Some(piece)
     }
-}
-
-/// Where `needle` is. Tokens make `Cookie` fields long, so whole chunks are compared at a time.
-fn find_byte(haystack: &[u8], needle: u8) -> Option<usize> {
-    const CHUNK: usize = 16;
-    let (chunks, rest) = haystack.as_chunks::<CHUNK>();
-    let mut passed = 0;
-    for chunk in chunks {
-        if chunk.iter().fold(0, |hit, &byte| hit | u8::from(byte == needle)) != 0 {
-            return chunk.iter().position(|&byte| byte == needle).map(|at| passed + at);
-        }
-        passed += CHUNK;
-    }
-    rest.iter().position(|&byte| byte == needle).map(|at| passed + at)
 }
 
 #[cfg(test)]

@@ -281,9 +281,4 @@ proptest! {
             strip(&mut headers, &["a"]);
         }
     }
-
-    #[test]
-    fn a_byte_is_found_where_it_first_stands(value in "[a;]{0,100}") {
-        prop_assert_eq!(find_byte(value.as_bytes(), b';'), value.find(';'));
-    }
 }

@@ -7,7 +7,7 @@ use crate::config::{Changes, Upstream};
 
 /// Whether a field belongs to one connection. RFC 9110 section 7.6.1 names the first row; those of
 /// the second are spoken to us, or are known to be taken for something else behind a proxy.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     match name.as_str() {
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" => true,
         "transfer-encoding" | "upgrade" => true,
@@ -35,6 +35,12 @@ pub fn lists(headers: &HeaderMap, name: HeaderName, option: &str) -> bool {
 /// when all decisions have been made, and before fields of ours are added: a client may list any
 /// name.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    strip_all_listed(headers);
+    remove_where(headers, is_hop_by_hop);
+}
+
+/// Removes what `Connection` lists.
+fn strip_all_listed(headers: &mut HeaderMap) {
     let mut lists = headers.get_all(header::CONNECTION).iter();
     match (lists.next().cloned(), lists.next()) {
         (None, _) => {}
@@ -45,7 +51,6 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             lists.iter().for_each(|list| strip_listed(headers, list));
         }
     }
-    remove_where(headers, is_hop_by_hop);
 }
 
 /// Removes the fields whose name `refused` says, in rounds that need no memory of their own.
@@ -178,6 +183,7 @@ impl Firewall {
             &names.roles,
             &names.permissions,
             &names.session,
+            &names.app,
         ];
         let assertion = upstream.assertion.as_ref().map(|assertion| &assertion.header);
         let configured = configured.into_iter().flatten().chain(assertion);
@@ -196,6 +202,12 @@ impl Firewall {
     /// the upstream's config allows them.
     pub fn strip(&self, headers: &mut HeaderMap, trusted_peer: bool) {
         remove_where(headers, |name| self.refuses(name, trusted_peer));
+    }
+
+    /// The same together with [`strip_hop_by_hop`], in one pass.
+    pub fn clean(&self, headers: &mut HeaderMap, trusted_peer: bool) {
+        strip_all_listed(headers);
+        remove_where(headers, |name| is_hop_by_hop(name) || self.refuses(name, trusted_peer));
     }
 
     fn refuses(&self, name: &HeaderName, trusted_peer: bool) -> bool {

@@ -16,7 +16,7 @@ fn upstream() -> Upstream {
         http: UpstreamHttp::One,
         host: HostPolicy::Preserve,
         identity: IdentityHeaders {
-            app: None,
+            app: Some(name("calling-app")),
             user: Some(name("remote-user")),
             id: Some(name("x-auth-id")),
             name: None,

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use ipnet::IpNet;
+
+use super::added::Added;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -81,23 +83,39 @@ impl Hop {
         Self { address, element: element.into(), https, last: RefCell::default() }
     }
 
-    /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. Fields that are there already were sent by a
-    /// trusted proxy, for the firewall has removed all others: the list grows by our peer, and what
-    /// that proxy says of scheme and host stands.
-    pub fn add_x_forwarded(&self, headers: &mut HeaderMap, host: &HeaderValue) {
-        let list = appended(headers, &X_FORWARDED_FOR, &self.address);
-        headers.insert(X_FORWARDED_FOR, list.unwrap_or_else(|| self.address.clone()));
-        let proto = HeaderValue::from_static(if self.https { "https" } else { "http" });
-        headers.entry(X_FORWARDED_PROTO).or_insert(proto);
-        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    /// `Host` for a request on this connection: `name`, with `port` where it is not the scheme's own.
+    pub fn host(&self, name: &str, port: Option<u16>) -> Result<HeaderValue, InvalidHeaderValue> {
+        if let Some((known, _)) = &*self.last.borrow()
+            && is_host(known.as_bytes(), name, port)
+        {
+            return Ok(known.clone());
+        }
+        match port {
+            None => HeaderValue::from_str(name),
+            Some(port) => HeaderValue::try_from(format!("{name}:{port}")),
+        }
     }
 
-    /// Sets `Forwarded` (RFC 7239), or adds our element to the list of a trusted proxy. `host` is
-    /// as [`super::host::requested`] has read it, with the port where it is not the default.
-    pub fn add_forwarded(&self, headers: &mut HeaderMap, host: &HeaderValue) {
-        let element = self.element_for(host);
-        let list = appended(headers, &FORWARDED, &element);
-        headers.insert(FORWARDED, list.unwrap_or(element));
+    /// Adds `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). `before`: the fields of
+    /// a trusted proxy, whose lists grow by our peer, and whose word for scheme and host stands; the
+    /// firewall has taken those of all others out. `host` is as [`Self::host`] writes it.
+    pub fn tell(&self, mut before: Option<&mut HeaderMap>, host: &HeaderValue, added: &mut Added) {
+        let proto = HeaderValue::from_static(if self.https { "https" } else { "http" });
+        for (name, ours, is_list) in [
+            (X_FORWARDED_FOR, self.address.clone(), true),
+            (FORWARDED, self.element_for(host), true),
+            (X_FORWARDED_PROTO, proto, false),
+            (X_FORWARDED_HOST, host.clone(), false),
+        ] {
+            match before.as_deref_mut().filter(|before| before.contains_key(&name)) {
+                None => added.push(name, ours),
+                Some(before) if is_list => {
+                    let list = appended(before, &name, &ours).unwrap_or(ours);
+                    before.insert(name, list);
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     fn element_for(&self, host: &HeaderValue) -> HeaderValue {
@@ -113,6 +131,19 @@ impl Hop {
             HeaderValue::try_from(element).unwrap_or(HeaderValue::from_static("for=unknown"));
         *last = Some((host.clone(), element.clone()));
         element
+    }
+}
+
+/// Whether `text` is this host, written as [`Hop::host`] writes it.
+fn is_host(text: &[u8], name: &str, port: Option<u16>) -> bool {
+    match (text.strip_prefix(name.as_bytes()), port) {
+        (Some([]), None) => true,
+        (Some([b':', digits @ ..]), Some(port)) => {
+            let digits = str::from_utf8(digits).ok();
+            // Ours, and so without a sign or a leading zero.
+            digits.and_then(|digits| digits.parse().ok()) == Some(port)
+        }
+        _ => false,
     }
 }
 
@@ -186,11 +217,15 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let hop = Hop::new(peer.parse().unwrap(), true);
-        hop.add_x_forwarded(&mut headers, &HeaderValue::from_static(host));
         let host = HeaderValue::from_static(host);
         // The second time from memory.
-        hop.add_forwarded(&mut HeaderMap::new(), &host);
-        hop.add_forwarded(&mut headers, &host);
+        hop.tell(None, &host, &mut Added::default());
+        let mut added = Added::default();
+        hop.tell(Some(&mut headers), &host, &mut added);
+        for (name, value) in added.iter() {
+            assert!(!headers.contains_key(name), "{name} is said twice");
+            headers.insert(name, value.clone());
+        }
         headers
     }
 

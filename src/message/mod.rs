@@ -1,5 +1,6 @@
 //! The vocabulary of HTTP: pure functions on heads and bodies. No socket, no clock, no state.
 
+pub mod added;
 pub mod arrival;
 pub mod body;
 pub mod cookies;

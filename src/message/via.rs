@@ -23,9 +23,9 @@ impl Via {
         Self { http1: value("1.1"), http2: value("2"), name }
     }
 
-    /// Adds us to the list, with the protocol in which the request came.
-    pub fn add(&self, headers: &mut HeaderMap, h2: bool) {
-        headers.append(VIA, if h2 { self.http2.clone() } else { self.http1.clone() });
+    /// What adds us to the list, with the protocol in which the request came.
+    pub fn element(&self, h2: bool) -> HeaderValue {
+        if h2 { self.http2.clone() } else { self.http1.clone() }
     }
 
     /// Whether the request has been here before.
@@ -68,7 +68,7 @@ mod tests {
             assert_eq!(via.is_in(&headers(lines)), circle, "{lines:?}");
         }
         let mut ours = headers(&["1.0 fred"]);
-        via.add(&mut ours, true);
+        ours.append(VIA, via.element(true));
         assert!(via.is_in(&ours));
         assert_eq!(ours.get_all(VIA).iter().count(), 2);
     }

@@ -8,7 +8,7 @@ use std::mem;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::encode::{self, Fields};
+use super::encode::{self, Fields, key};
 use super::request_id::RequestId;
 use super::writer::{Batch, Outlet};
 use crate::clock::Timestamp;
@@ -120,39 +120,40 @@ impl Drop for CoreBuffer {
 
 fn write(out: &mut Vec<u8>, format: LogFormat, second: &Second, line: &Line<'_>) {
     let mut fields = Fields::begin(out, format);
-    fields.ascii("time", |out| {
+    fields.ascii(key!("time"), |out| {
         out.extend_from_slice(&second.text);
         let millis = line.now.millis().rem_euclid(1000);
         encode::padded(out, u64::try_from(millis).unwrap_or_default(), 100);
         out.push(b'Z');
     });
-    fields.ascii("request_id", |out| out.extend_from_slice(line.request_id.text().as_bytes()));
-    fields.ascii("client", |out| encode::address(out, line.client));
-    fields.text("protocol", line.protocol, NAME_MAX);
-    fields.text("method", line.method, METHOD_MAX);
-    fields.text("host", line.host, HOST_MAX);
-    fields.text("path", line.path, PATH_MAX);
-    fields.number("status", u64::from(line.status));
-    fields.text("outcome", line.outcome, NAME_MAX);
+    fields
+        .ascii(key!("request_id"), |out| out.extend_from_slice(line.request_id.text().as_bytes()));
+    fields.ascii(key!("client"), |out| encode::address(out, line.client));
+    fields.text(key!("protocol"), line.protocol, NAME_MAX);
+    fields.text(key!("method"), line.method, METHOD_MAX);
+    fields.text(key!("host"), line.host, HOST_MAX);
+    fields.text(key!("path"), line.path, PATH_MAX);
+    fields.number(key!("status"), u64::from(line.status));
+    fields.text(key!("outcome"), line.outcome, NAME_MAX);
     // What there is not has no field, so no name that a stranger chooses can look like an absence.
     if let Some(caller) = line.caller {
-        fields.text("caller", caller, NAME_MAX);
+        fields.text(key!("caller"), caller, NAME_MAX);
     }
     if let Some(session) = line.session {
-        fields.ascii("session", |out| {
+        fields.ascii(key!("session"), |out| {
             session.as_bytes().iter().for_each(|byte| out.extend_from_slice(&encode::hex(*byte)));
         });
     }
     if let Some(route) = line.route {
-        fields.text("route", route, NAME_MAX);
+        fields.text(key!("route"), route, NAME_MAX);
     }
     if let Some(upstream) = line.upstream {
-        fields.text("upstream", upstream, NAME_MAX);
+        fields.text(key!("upstream"), upstream, NAME_MAX);
     }
-    fields.number("bytes", line.bytes);
-    fields.millis("elapsed_ms", line.elapsed);
+    fields.number(key!("bytes"), line.bytes);
+    fields.millis(key!("elapsed_ms"), line.elapsed);
     if let Some(elapsed) = line.upstream_elapsed {
-        fields.millis("upstream_ms", elapsed);
+        fields.millis(key!("upstream_ms"), elapsed);
     }
     fields.end();
 }

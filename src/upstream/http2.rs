@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
 use http::uri::{Authority, Parts, Scheme};
 use http::{HeaderValue, Request, Uri, Version};
 use hyper::client::conn::http2::{self, SendRequest};
@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 
 use super::body::RequestBody;
 use super::wire::Wire;
+use crate::message::added::REQUEST_ID;
 
 /// A stream's window: how far an answer may be ahead of a client that reads slowly.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -124,22 +125,33 @@ pub(super) async fn begin(wire: Wire) -> io::Result<Fresh> {
     Ok(Fresh { sender, most })
 }
 
-/// Brings a request into HTTP/2's form (RFC 9113 section 8.3.1): the host is a part of the target,
-/// and nothing of a connection is a field.
-pub(super) fn convert(request: &mut Request<RequestBody>, tls: bool, host: &HeaderValue) {
-    let headers = request.headers_mut();
-    let sent = headers.remove(HOST);
-    headers.remove(CONNECTION);
-    headers.remove(UPGRADE);
-    let host = sent.as_ref().unwrap_or(host);
+/// A request in HTTP/2's form (RFC 9113 section 8.3.1): the host is a part of the target, and
+/// nothing of a connection is a field.
+pub(super) fn convert(
+    outbound: super::Parts,
+    tls: bool,
+    server: &HeaderValue,
+) -> Request<RequestBody> {
+    let super::Parts { method, target, mut headers, added, host, body } = outbound;
+    for name in [HOST, CONTENT_LENGTH, EXPECT, REQUEST_ID, CONNECTION, UPGRADE] {
+        headers.remove(name);
+    }
+    for (name, value) in added.iter() {
+        headers.append(name, value.clone());
+    }
+    let host = host.as_ref().unwrap_or(server);
     let mut parts = Parts::default();
     parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority =
         Authority::from_maybe_shared(bytes::Bytes::copy_from_slice(host.as_bytes())).ok();
-    parts.path_and_query = request.uri().path_and_query().cloned();
+    parts.path_and_query = Some(target);
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
     // All three are there, and each is what it must be.
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
     *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    request
 }

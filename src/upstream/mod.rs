@@ -13,7 +13,8 @@ mod tls;
 mod upgrade;
 mod wire;
 
-use http::{Request, Response};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Response};
 
 pub use body::{BodyFault, Pace, RequestBody, ResponseBody};
 pub use call::{CallError, Service, ServiceError};
@@ -25,23 +26,46 @@ pub use tls::{Trust, TrustError};
 pub use upgrade::{Ending, Tunnel, tunnel};
 
 use crate::access::Permit;
+use crate::message::added::Added;
 use crate::message::reject::Rejection;
 
 /// The only thing that is ever sent to an upstream. Nobody makes one without a [`Permit`].
 #[derive(Debug)]
-pub struct Outbound {
-    /// Boxed, so that whoever holds it while waiting stays small.
-    request: Box<Request<RequestBody>>,
+pub struct Outbound(Box<Parts>);
+
+/// What a request is made of. Boxed, so that whoever holds it while waiting stays small.
+#[derive(Debug)]
+struct Parts {
+    method: Method,
+    target: PathAndQuery,
+    headers: HeaderMap,
+    added: Added,
+    host: Option<HeaderValue>,
+    body: RequestBody,
 }
 
 impl Outbound {
-    /// A request that has been rewritten for its upstream and may be sent.
-    pub fn new(_proof: &Permit, request: Request<RequestBody>) -> Self {
-        Self { request: Box::new(request) }
+    /// A request that has been rewritten for its upstream and may be sent: without the fields that
+    /// concern one connection or that a client must not send.
+    pub fn new(
+        _proof: &Permit,
+        (method, target): (Method, PathAndQuery),
+        headers: HeaderMap,
+        added: Added,
+        body: RequestBody,
+    ) -> Self {
+        Self(Box::new(Parts { method, target, headers, added, host: None, body }))
+    }
+
+    /// Names the host in `Host`, in the place of the server's own name.
+    #[must_use]
+    pub fn with_host(mut self, host: HeaderValue) -> Self {
+        self.0.host = Some(host);
+        self
     }
 }
 
-/// An upstream's answer; its connection goes back to the pool when the body has ended.
+/// An upstream's answer, without the fields that concern one connection; its connection goes back to the pool when the body has ended.
 pub type Inbound = Response<ResponseBody>;
 
 impl From<UpstreamError> for Rejection {

@@ -12,8 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame;
 
 use tokio::sync::Notify;
@@ -23,8 +22,8 @@ use super::connect::{self, Connected};
 use super::http1::{Connection, Content, Fault};
 use super::http2::Multiplexed;
 use super::tls::Trust;
-use super::{Inbound, Outbound, UpstreamError};
-use crate::config::{HostPolicy, Server, Times, Upstream, UpstreamHttp};
+use super::{Inbound, Outbound, Parts, UpstreamError};
+use crate::config::{Server, Times, Upstream, UpstreamHttp};
 use crate::deadline::{Deadlines, Elapsed, End, TICK};
 use crate::message::fields::Firewall;
 use crate::observe::CoreMetrics;
@@ -131,9 +130,9 @@ impl Lease {
 
     /// Goes on with a request whose answer has begun: on a task of its own, since a client may take
     /// nothing of an answer before it has sent everything.
-    fn go_on_sending(&mut self, request: Box<Request<RequestBody>>) -> Option<Sending> {
+    fn go_on_sending(&mut self, body: RequestBody) -> Option<Sending> {
         let rest = self.connection.split()?;
-        let task = tokio::task::spawn_local(rest.send(request.into_body()));
+        let task = tokio::task::spawn_local(rest.send(body));
         Some(Sending(task.abort_handle()))
     }
 
@@ -239,10 +238,10 @@ impl Pool {
             Err(_full) => Box::pin(self.later_slot()).await?,
         };
         let end = self.deadlines.end(times.total);
-        let mut request = outbound.request;
+        let Outbound(mut request) = outbound;
         // What only HTTP/1.1 can do: a switch of protocols.
         let only_http1 = self.upstream.http == UpstreamHttp::One
-            || request.headers().contains_key(http::header::UPGRADE);
+            || request.headers.contains_key(http::header::UPGRADE);
         if !only_http1 && let Some(way) = self.multiplexed() {
             return Box::pin(self.send_stream(request, way, slot, (times, end))).await;
         }
@@ -257,24 +256,19 @@ impl Pool {
                 }
             },
         };
-        if self.upstream.host == HostPolicy::Server
-            && let Some(server) = self.servers.get(server)
-        {
-            request.headers_mut().insert(HOST, server.host.clone());
-        }
         // What was made to speak HTTP/1.1 only is not for requests that HTTP/2 may be agreed on for.
         let keep = !only_http1 || self.upstream.http == UpstreamHttp::One;
         let mut lease = Lease { connection, pool: Rc::clone(self), server, slot, keep };
         let limits = (times.first_byte, end);
         let (response, content) =
-            self.exchange(&mut lease.connection, &mut request, limits).await?;
+            self.exchange(&mut lease.connection, &mut request, server, limits).await?;
         let (idle, deadlines) = (times.idle, Rc::clone(&self.deadlines));
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response.map(|()| ResponseBody::switched(lease, idle, deadlines)));
         }
         let sending = match lease.connection.is_sending() {
             false => None,
-            true => Some(lease.go_on_sending(request)),
+            true => Some(lease.go_on_sending(request.body)),
         };
         let sending = sending.flatten();
         Ok(response.map(|()| ResponseBody::new(content, lease, sending, (idle, end), deadlines)))
@@ -285,10 +279,11 @@ impl Pool {
     async fn exchange(
         &self,
         connection: &mut Connection,
-        request: &mut Request<RequestBody>,
+        request: &mut Parts,
+        server: usize,
         (limit, end): (Duration, End),
     ) -> Result<(Response<()>, Content), UpstreamError> {
-        connection.begin(request);
+        connection.begin(request, request.host.as_ref().unwrap_or(self.host_of(server)));
         let deadline = self.deadlines.entry();
         deadline.arm_within(Some(limit), end);
         let mut interim = 0;
@@ -308,6 +303,12 @@ impl Pool {
             true => UpstreamError::TotalTimeout,
             false => UpstreamError::FirstByteTimeout,
         }
+    }
+
+    /// What `Host` says of a server, if a request says nothing else.
+    fn host_of(&self, server: usize) -> &HeaderValue {
+        static NOWHERE: HeaderValue = HeaderValue::from_static("localhost");
+        self.servers.get(server).map_or(&NOWHERE, |server| &server.host)
     }
 
     fn slot(&self) -> Result<Slot, UpstreamError> {

@@ -6,12 +6,14 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::chunked::Chunked;
 use super::upload::Next;
 use super::{Fault, Framing};
-use crate::upstream::body::RequestBody;
+use crate::message::added::is_ours_to_say;
+use crate::message::fields::is_hop_by_hop;
+use crate::upstream::Parts;
 
 /// Fields of a response head.
 const FIELDS_MAX: usize = 256;
@@ -21,26 +23,26 @@ const FIELDS_SPARE: usize = 4;
 /// Writes a request's head (RFC 9112 sections 3 and 5).
 ///
 /// Neither a target nor a field value can hold a line's end: their types do not let one in.
-pub(super) fn write(out: &mut Vec<u8>, request: &Request<RequestBody>, next: Next) {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    out.extend_from_slice(request.method().as_str().as_bytes());
+pub(super) fn write(out: &mut Vec<u8>, request: &Parts, host: &HeaderValue, next: Next) {
+    out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(request.target.as_str().as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // RFC 9110 section 7.2: it ought to be the first one.
-    if let Some(host) = request.headers().get(HOST) {
-        write_field(out, HOST.as_str(), host.as_bytes());
-    }
-    for (name, value) in request.headers() {
-        if name != HOST && name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+    write_field(out, HOST.as_str(), host.as_bytes());
+    for (name, value) in &request.headers {
+        if !is_ours_to_say(name) && *name != TRANSFER_ENCODING {
             write_field(out, name.as_str(), value.as_bytes());
         }
+    }
+    for (name, value) in request.added.iter() {
+        write_field(out, name.as_str(), value.as_bytes());
     }
     match next {
         Next::Length(length) => write_length(out, length),
         Next::Chunks => write_field(out, TRANSFER_ENCODING.as_str(), b"chunked"),
         // RFC 9110 section 8.6: where content could be, it is said that there is none.
-        _ if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) => {
+        _ if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) => {
             write_length(out, 0);
         }
         _ => {}
@@ -70,8 +72,8 @@ pub(super) fn end(input: &[u8]) -> Option<usize> {
     })
 }
 
-/// Reads a whole response head: the response, where its body ends, and whether the connection stays
-/// open after that.
+/// Reads a whole response head: the response without the fields of the connection, where its body
+/// ends, and whether the connection stays open after that.
 pub(super) fn read(block: &Bytes, method: &Method) -> Result<(Response<()>, Framing, bool), Fault> {
     let mut space = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
@@ -82,98 +84,149 @@ pub(super) fn read(block: &Bytes, method: &Method) -> Result<(Response<()>, Fram
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Fault::Disorder("its status is none"))?;
-    let headers = fields(block, parsed.headers)?;
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + FIELDS_SPARE);
+    let mut hop = Hop::default();
+    for field in parsed.headers {
+        let (name, value) = read_field(block, field)?;
+        if hop.passes(&name, &value)? {
+            headers.append(name, value);
+        }
+    }
+    for name in &hop.listed {
+        headers.remove(name);
+    }
     let http11 = parsed.version == Some(1);
-    let keep_alive = keeps_alive(&headers, http11);
+    let keep_alive = if http11 { !hop.close } else { hop.keep_alive };
+    let framing = hop.framing(&mut headers, status, method, http11)?;
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    let framing = framing(response.headers_mut(), status, method, http11)?;
     Ok((response, framing, keep_alive))
 }
 
-/// The fields of a head or of trailers, sharing the memory of `block`.
+/// The fields of trailers, sharing the memory of `block`.
 pub(super) fn fields(block: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, Fault> {
-    let mut headers = HeaderMap::with_capacity(parsed.len() + FIELDS_SPARE);
+    let mut headers = HeaderMap::with_capacity(parsed.len());
     for field in parsed {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(block.slice_ref(field.value));
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(Fault::Disorder("a field is none"));
-        };
+        let (name, value) = read_field(block, field)?;
         headers.append(name, value);
     }
     Ok(headers)
 }
 
-/// RFC 9112 section 9.3.
-fn keeps_alive(headers: &HeaderMap, http11: bool) -> bool {
-    let mut says = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|list| list.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
-    match http11 {
-        true => !says.any(|option| option.eq_ignore_ascii_case(b"close")),
-        false => says.any(|option| option.eq_ignore_ascii_case(b"keep-alive")),
+fn read_field(
+    block: &Bytes,
+    field: &httparse::Header<'_>,
+) -> Result<(HeaderName, HeaderValue), Fault> {
+    let name = HeaderName::from_bytes(field.name.as_bytes());
+    let value = HeaderValue::from_maybe_shared(block.slice_ref(field.value));
+    match (name, value) {
+        (Ok(name), Ok(value)) => Ok((name, value)),
+        _ => Err(Fault::Disorder("a field is none")),
     }
 }
 
-/// Where the body ends, by RFC 9112 section 6.3, and nothing left to guess.
-fn framing(
-    headers: &mut HeaderMap,
-    status: StatusCode,
-    method: &Method,
-    http11: bool,
-) -> Result<Framing, Fault> {
-    let length = length(headers)?;
-    let coded = headers.contains_key(TRANSFER_ENCODING);
-    if coded && length.is_some() {
-        // Section 6.3 item 3: "ought to be handled as an error".
-        return Err(Fault::Disorder("it has both a length and a transfer coding"));
+/// What a response head says of its connection. These fields end here (RFC 9110 section 7.6.1).
+#[derive(Default)]
+struct Hop {
+    close: bool,
+    keep_alive: bool,
+    /// Fields that `Connection` names.
+    listed: Vec<HeaderName>,
+    length: Option<u64>,
+    codings: usize,
+    chunked: bool,
+}
+
+/// The options of a list field.
+fn options(list: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    list.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+impl Hop {
+    /// Whether the field goes on to the client.
+    fn passes(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Fault> {
+        if *name == CONTENT_LENGTH {
+            // Said twice alike is said once.
+            let first = self.length.is_none();
+            for option in options(value) {
+                self.agree_on_length(option)?;
+            }
+            return Ok(first);
+        }
+        if *name == CONNECTION {
+            for option in options(value) {
+                // RFC 9112 section 9.3
+                if option.eq_ignore_ascii_case(b"close") {
+                    self.close = true;
+                } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    self.keep_alive = true;
+                } else if let Ok(name) = HeaderName::from_bytes(option)
+                    && self.listed.len() < FIELDS_MAX
+                {
+                    self.listed.push(name);
+                }
+            }
+        } else if *name == TRANSFER_ENCODING {
+            self.codings += 1;
+            self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+        }
+        Ok(!is_hop_by_hop(name))
     }
-    if let Some(length) = length {
-        // Said twice alike is said once.
-        headers.insert(CONTENT_LENGTH, length.into());
+
+    /// All of `Content-Length` must say one thing (RFC 9112 section 6.3 item 5).
+    fn agree_on_length(&mut self, text: &[u8]) -> Result<(), Fault> {
+        let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        let length = str::from_utf8(text).ok().filter(|_| digits);
+        let length = length.and_then(|text| text.parse::<u64>().ok());
+        let length = length.ok_or(Fault::Disorder("its length is no number"))?;
+        match self.length.replace(length) {
+            Some(before) if before != length => Err(Fault::Disorder("it has two lengths")),
+            _ => Ok(()),
+        }
     }
-    // Items 1 and 2, whatever the fields say.
-    let empty = method == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if empty {
-        if method != Method::HEAD && status != StatusCode::NOT_MODIFIED {
+
+    /// Where the body ends, by RFC 9112 section 6.3, and nothing left to guess.
+    fn framing(
+        &self,
+        headers: &mut HeaderMap,
+        status: StatusCode,
+        method: &Method,
+        http11: bool,
+    ) -> Result<Framing, Fault> {
+        if self.codings > 0 && self.length.is_some() {
+            // Section 6.3 item 3: "ought to be handled as an error".
+            return Err(Fault::Disorder("it has both a length and a transfer coding"));
+        }
+        // Items 1 and 2, whatever the fields say.
+        let empty = method == Method::HEAD
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if empty && method != Method::HEAD && status != StatusCode::NOT_MODIFIED {
             // RFC 9110 section 8.6 forbids it there.
             headers.remove(CONTENT_LENGTH);
+        } else if let Some(length) = self.length
+            && headers.get(CONTENT_LENGTH).is_some_and(|said| !is_decimal(said.as_bytes()))
+        {
+            headers.insert(CONTENT_LENGTH, length.into());
         }
-        return Ok(Framing::Length(0));
+        if empty {
+            return Ok(Framing::Length(0));
+        }
+        if self.codings > 0 {
+            return match self.chunked && self.codings == 1 && http11 {
+                true => Ok(Framing::Chunked(Chunked::default())),
+                // We asked for no other (RFC 9110 section 10.1.4) and could not undo it.
+                false => Err(Fault::Disorder("its transfer coding is not chunked alone")),
+            };
+        }
+        Ok(self.length.map_or(Framing::ToEnd, Framing::Length))
     }
-    if coded {
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        let only = codings.next().filter(|_| codings.next().is_none());
-        let chunked = only.is_some_and(|one| one.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        return match chunked && http11 {
-            true => Ok(Framing::Chunked(Chunked::default())),
-            // We asked for no other (RFC 9110 section 10.1.4) and could not undo it.
-            false => Err(Fault::Disorder("its transfer coding is not chunked alone")),
-        };
-    }
-    Ok(length.map_or(Framing::ToEnd, Framing::Length))
 }
 
-/// The one length that all of `Content-Length` agrees on (RFC 9112 section 6.3 item 5).
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
-    let mut agreed = None;
-    for list in headers.get_all(CONTENT_LENGTH) {
-        for text in list.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-            let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-            let length = str::from_utf8(text).ok().filter(|_| digits);
-            let length = length.and_then(|text| text.parse::<u64>().ok());
-            let length = length.ok_or(Fault::Disorder("its length is no number"))?;
-            if agreed.replace(length).is_some_and(|before| before != length) {
-                return Err(Fault::Disorder("it has two lengths"));
-            }
-        }
-    }
-    Ok(agreed)
+/// Whether a length is written as everybody writes it: no list, no leading zero.
+fn is_decimal(text: &[u8]) -> bool {
+    matches!(text, [b'0'] | [b'1'..=b'9', ..]) && text.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

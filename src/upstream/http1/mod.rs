@@ -16,10 +16,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::Parts;
 use super::body::{BodyError, RequestBody};
 use super::wire::{Reading, Wire, Writing};
 use chunked::{Chunked, Piece};
@@ -124,12 +125,13 @@ impl Connection {
     }
 
     /// Begins an exchange, which [`Self::poll_answer`] drives on.
-    pub(super) fn begin(&mut self, request: &Request<RequestBody>) {
+    /// `host` is what `Host` says.
+    pub(super) fn begin(&mut self, request: &Parts, host: &HeaderValue) {
         if self.appetite > READ_FIRST {
             self.appetite = READ_FIRST;
             self.input = BytesMut::new();
         }
-        self.upload.begin(request);
+        self.upload.begin(request, host);
     }
 
     /// Sends, and reads the head of the answer. `turn` is told `true` whenever the server has taken
@@ -137,14 +139,14 @@ impl Connection {
     pub(super) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
-        request: &mut Request<RequestBody>,
+        request: &mut Parts,
         interim: &mut usize,
         mut turn: impl FnMut(bool),
     ) -> Poll<Result<(Response<()>, Content), Fault>> {
         if !self.upload.is_done()
             && let Stream::Whole(stream) = &mut self.stream
         {
-            match self.upload.poll(stream, request.body_mut(), cx, &mut turn) {
+            match self.upload.poll(stream, &mut request.body, cx, &mut turn) {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
                 // A server may answer before it has read everything, and close: what it said
                 // counts (RFC 9112 section 9.5).
@@ -155,7 +157,7 @@ impl Connection {
         loop {
             if let Some(end) = head::end(&self.input) {
                 let block = self.input.split_to(end).freeze();
-                let (response, framing, keep_alive) = head::read(&block, request.method())?;
+                let (response, framing, keep_alive) = head::read(&block, &request.method)?;
                 let status = response.status();
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     let reusable = keep_alive && self.upload.is_sent();

@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::Request;
+use http::HeaderValue;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use super::{Fault, head};
+use crate::upstream::Parts;
 use crate::upstream::body::{BodyError, BodyFault, RequestBody};
 
 /// A buffer for heads larger than this is not kept.
@@ -51,19 +52,19 @@ pub(super) enum Next {
 impl Upload {
     /// Makes the head. The framing is decided here, from the body that we have, and from nothing that
     /// a client said of it (RFC 9112 section 6).
-    pub(super) fn begin(&mut self, request: &Request<RequestBody>) {
+    pub(super) fn begin(&mut self, request: &Parts, host: &HeaderValue) {
         if self.before.capacity() > KEPT_BYTES {
             self.before = Vec::new();
         }
         self.before.clear();
         (self.written, self.data, self.after) = (0, Bytes::new(), b"");
-        let body = request.body();
+        let body = &request.body;
         self.next = match body.size_hint().exact() {
             _ if body.is_end_stream() => Next::End,
             Some(length) => Next::Length(length),
             None => Next::Chunks,
         };
-        head::write(&mut self.before, request, self.next);
+        head::write(&mut self.before, request, host, self.next);
     }
 
     /// Whether nothing more will be written.

@@ -5,17 +5,17 @@ use std::future::{Future as _, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{HeaderValue, Request};
 use http_body::Body as _;
 use hyper::client::conn::http2::SendRequest;
 
 use super::super::body::{RequestBody, ResponseBody, Watch};
 use super::super::connect::Connected;
 use super::super::http2::{self, Open};
-use super::super::{Inbound, UpstreamError};
+use super::super::{Inbound, Parts, UpstreamError};
 use super::{LOOK_DEPTH, Pool, Slot};
 use crate::config::Times;
 use crate::deadline::End;
+use crate::message::fields::strip_hop_by_hop;
 
 /// A way to a server for one more exchange.
 pub(super) struct Way {
@@ -53,7 +53,7 @@ impl Pool {
     /// made: nothing of it can have been processed. In every other case it is sent once.
     pub(super) async fn send_stream(
         self: &Rc<Self>,
-        mut request: Box<Request<RequestBody>>,
+        mut request: Box<Parts>,
         mut way: Way,
         slot: Slot,
         (times, end): (&Times, End),
@@ -61,18 +61,17 @@ impl Pool {
         let limit = times.first_byte;
         let deadline = self.deadlines.entry();
         let fault = Rc::new(Cell::new(None));
-        if !request.body().is_end_stream() {
+        if !request.body.is_end_stream() {
             let (server, fault) = (deadline.timer(), Rc::clone(&fault));
             let firewall = Rc::clone(&self.firewall);
-            request.body_mut().watch(Watch { server, limit, end, fault, firewall });
+            request.body.watch(Watch { server, limit, end, fault, firewall });
         }
-        let nowhere = HeaderValue::from_static("localhost");
-        let host = self.servers.get(way.server).map_or(&nowhere, |server| &server.host);
-        http2::convert(&mut request, self.upstream.tls.is_some(), host);
+        let host = self.host_of(way.server);
+        let mut request = http2::convert(*request, self.upstream.tls.is_some(), host);
         let mut fresh = false;
         let response = loop {
             deadline.arm_within(Some(limit), end);
-            let mut answer = std::pin::pin!(way.sender.try_send_request(*request));
+            let mut answer = std::pin::pin!(way.sender.try_send_request(request));
             let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Ok(answer)),
                 Poll::Pending => deadline.poll(cx).map(|()| Err(self.too_long(end))),
@@ -81,7 +80,7 @@ impl Pool {
                 Ok(response) => break response,
                 Err(mut unsent) => match unsent.take_message() {
                     Some(again) if !fresh => {
-                        *request = again;
+                        request = again;
                         fresh = true;
                         let (Connected::Two(sender), server) =
                             self.open(false, (times, end)).await?
@@ -102,6 +101,9 @@ impl Pool {
         };
         let (idle, deadlines) = ((times.idle, end), Rc::clone(&self.deadlines));
         let held = (way.open, slot);
-        Ok(response.map(|incoming| ResponseBody::stream(incoming, held, idle, deadlines)))
+        let mut response =
+            response.map(|incoming| ResponseBody::stream(incoming, held, idle, deadlines));
+        strip_hop_by_hop(response.headers_mut());
+        Ok(response)
     }
 }
