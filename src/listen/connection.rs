@@ -13,7 +13,8 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
@@ -119,23 +120,27 @@ pub async fn serve(
     // Each connection holds a clone; the last one to go closes the channel.
     let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
     while let Some(socket) = sockets.recv().await {
-        let (connections, draining) = (Rc::clone(&connections), draining.clone());
-        let alive = alive.clone();
-        tokio::task::spawn_local(async move {
-            connections.serve_one(socket, draining).await;
-            drop(alive);
-        });
+        let opened = Opened::new(&connections.metrics);
+        let held = Held { draining: draining.clone(), _alive: alive.clone(), _opened: opened };
+        tokio::task::spawn_local(Rc::clone(&connections).begin(socket, held));
     }
     drop(alive);
     let _closed = all_gone.recv().await;
 }
 
+/// What a connection holds as long as it lives.
+struct Held {
+    draining: watch::Receiver<bool>,
+    _alive: mpsc::Sender<Infallible>,
+    _opened: Opened,
+}
+
 impl Connections {
-    async fn serve_one(self: Rc<Self>, socket: Socket, draining: watch::Receiver<bool>) {
+    /// All that comes before the first request. What comes then has a task of its own: an idle
+    /// connection need not keep the room that a handshake took.
+    async fn begin(self: Rc<Self>, socket: Socket, held: Held) {
         let Socket { stream, mut peer, kind, mut permit } = socket;
         let Ok(mut stream) = TcpStream::from_std(stream) else { return };
-        self.metrics.connection_opened();
-        let _counted = Opened(&self.metrics);
         let proxy = peer.ip().to_canonical();
         if self.proxies.iter().any(|net| net.contains(&proxy)) {
             match self.introduced(&mut stream, peer, &mut permit).await {
@@ -144,19 +149,15 @@ impl Connections {
             }
         }
         match kind {
-            Kind::Plain => {
-                let arrival = Arrival::new(peer, false, false);
-                self.http1(stream, arrival, permit, draining).await;
-            }
+            Kind::Plain => self.http1(stream, Arrival::new(peer, false, false), permit, held),
             Kind::Tls => {
                 let Some(stream) = self.handshake(stream, peer).await else { return };
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let mut arrival = Arrival::new(peer, true, h2);
                 arrival.named = self.named(stream.get_ref().1.server_name());
-                if h2 {
-                    self.http2(stream, arrival, permit, draining).await;
-                } else {
-                    self.http1(stream, arrival, permit, draining).await;
+                match h2 {
+                    true => self.http2(stream, arrival, permit, held),
+                    false => self.http1(stream, arrival, permit, held),
                 }
             }
         }
@@ -225,13 +226,8 @@ impl Connections {
         (Pulse::new(reading.timer(), writing.timer(), times), reading, writing)
     }
 
-    async fn http1<S>(
-        self: &Rc<Self>,
-        stream: S,
-        arrival: Arrival,
-        permit: ConnectionPermit,
-        draining: watch::Receiver<bool>,
-    ) where
+    fn http1<S>(&self, stream: S, arrival: Arrival, permit: ConnectionPermit, held: Held)
+    where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (pulse, reading, writing) = self.pulse();
@@ -254,24 +250,20 @@ impl Connections {
                 Ok::<_, Infallible>(response.map(|body| Watched { body, _done: done }))
             }
         });
-        let connection = self.http1.serve_connection(io, service).with_upgrades();
-        let wind_down = |connection: Pin<&mut _>| {
+        let connection = Box::pin(self.http1.serve_connection(io, service).with_upgrades());
+        let wind_down = move |connection: Pin<&mut _>| {
             if ending.wind_down() {
-                http1::UpgradeableConnection::graceful_shutdown(connection);
+                UpgradeableConnection::graceful_shutdown(connection);
             }
         };
         // The last answer says so itself.
         let is_full = || false;
-        drive(pin!(connection), (wind_down, is_full), (&reading, &writing), draining).await;
+        let ends = (wind_down, is_full);
+        tokio::task::spawn_local(drive(connection, ends, (reading, writing), held));
     }
 
-    async fn http2<S>(
-        self: &Rc<Self>,
-        stream: S,
-        mut arrival: Arrival,
-        permit: ConnectionPermit,
-        draining: watch::Receiver<bool>,
-    ) where
+    fn http2<S>(&self, stream: S, mut arrival: Arrival, permit: ConnectionPermit, held: Held)
+    where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (pulse, reading, writing) = self.pulse();
@@ -281,8 +273,8 @@ impl Connections {
         pulse.idle();
         let ending = pulse.clone();
         let streams = Rc::new(Streams { open: Cell::new(0), pulse });
-        let held = Rc::clone(&streams);
-        arrival.hold = Some(Box::new(move || Box::new(Streams::begin(&held))));
+        let open = Rc::clone(&streams);
+        arrival.hold = Some(Box::new(move || Box::new(Streams::begin(&open))));
         let (arrival, watched) = (Rc::new(arrival), self.streams.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             streams.pulse.count();
@@ -294,27 +286,24 @@ impl Connections {
                 Ok::<_, Infallible>(response.map(|body| Taking { body, taken, _done: stream }))
             }
         });
-        let connection = self.http2.serve_connection(io, service);
-        let wind_down = |connection: Pin<&mut _>| {
-            http2::Connection::graceful_shutdown(connection);
-        };
-        let is_full = || ending.is_last();
-        drive(pin!(connection), (wind_down, is_full), (&reading, &writing), draining).await;
+        let connection = Box::pin(self.http2.serve_connection(io, service));
+        let wind_down = |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
+        let is_full = move || ending.is_last();
+        let ends = (wind_down, is_full);
+        tokio::task::spawn_local(drive(connection, ends, (reading, writing), held));
     }
 }
 
 /// Polls the connection until it ends by itself or must end: its time has passed, or it is full or
 /// the gateway drains, and it has finished what it had begun.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<&mut C>,
+    mut connection: Pin<Box<C>>,
     (wind_down, is_full): (impl Fn(Pin<&mut C>), impl Fn() -> bool),
-    (reading, writing): (&Deadline, &Deadline),
-    mut draining: watch::Receiver<bool>,
+    (reading, writing): (Deadline, Deadline),
+    mut held: Held,
 ) {
     let mut told = false;
-    let mut drain = pin!(async move {
-        let _gone = draining.wait_for(|drain| *drain).await;
-    });
+    let mut drain = pin!(held.draining.wait_for(|drain| *drain));
     poll_fn(|cx: &mut Context<'_>| {
         if !told && drain.as_mut().poll(cx).is_ready() {
             told = true;
@@ -339,9 +328,16 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 }
 
 /// Counts the end of a connection, however it comes.
-struct Opened<'a>(&'a CoreMetrics);
+struct Opened(Arc<CoreMetrics>);
 
-impl Drop for Opened<'_> {
+impl Opened {
+    fn new(metrics: &Arc<CoreMetrics>) -> Self {
+        metrics.connection_opened();
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Opened {
     fn drop(&mut self) {
         self.0.connection_closed();
     }
