@@ -253,8 +253,14 @@ impl Endpoints {
         now: Timestamp,
         wanted: impl Fn(Which) -> bool,
     ) -> Vec<HeaderValue> {
+        // In whole seconds, as tokens tell them, and from when they were made: what a site promises
+        // as a minute is told as one, in whichever part of a second it begins.
+        let from = pair.issued_at.max(now).secs();
         let life = |end: Timestamp| match pair.persistent {
-            true => Life::For(end.since(now)),
+            true => {
+                let left = u64::try_from(end.secs().saturating_sub(from)).unwrap_or(0);
+                Life::For(Duration::from_secs(left))
+            }
             false => Life::Browser,
         };
         let settings = &self.config.cookies;

@@ -266,10 +266,7 @@ fn shaped<'a>(
         cookie = cookie.domain(domain);
     }
     if let Life::For(life) = life {
-        // Rounded up: a minute that began within a second is promised as a minute.
-        let life = life.min(MAX_AGE);
-        let seconds = life.as_secs() + u64::from(life.subsec_nanos() > 0);
-        let seconds = i64::try_from(seconds).unwrap_or(0);
+        let seconds = i64::try_from(life.min(MAX_AGE).as_secs()).unwrap_or(0);
         cookie = cookie.max_age(time::Duration::seconds(seconds));
     }
     cookie.build()

@@ -51,6 +51,19 @@ fn a_login_answers_with_the_message_and_two_cookies_that_live_as_promised() {
 }
 
 #[test]
+fn a_minute_and_thirty_days_are_that_in_whichever_part_of_a_second_they_begin() {
+    let pin = pin();
+    for part in [1, 499, 998] {
+        pin.pass(Duration::from_millis(part));
+        let login = log_in(&pin, "cooluser1", "0000");
+        for (name, life) in [("accessToken", "60"), ("refreshToken", "2592000")] {
+            let cookie = login.set_cookie(name).unwrap();
+            assert!(cookie.ends_with(&format!("; Max-Age={life}")), "{cookie}");
+        }
+    }
+}
+
+#[test]
 fn the_shell_lines_work_as_they_stand_and_the_refresh_an_hour_later_too() {
     let pin = pin();
     let mut shell = Variables::new();
