@@ -78,7 +78,9 @@ fn route(
         Some(size) => found.size(&key("body_bytes"), size, 0, u64::MAX),
         None => Some(general.body_bytes),
     };
-    let times = upstream.and_then(|index| general.times.get(index).copied().flatten());
+    // An upstream that is wrong has been told of; it need not hide what is wrong with its routes.
+    let upstreams = |index: usize| general.times.get(index).copied().flatten().unwrap_or_default();
+    let times = upstream.map(upstreams);
     let times = times::of_route(&at, file, times, found);
     let facts = Facts { at: &at, access: access.as_ref(), methods: methods.as_deref(), upstream };
     let manners = manners(file, &facts, &general.site, found);
