@@ -48,11 +48,12 @@ fn the_audit_log_holds_what_gateway_and_command_line_did() {
     while audit(folder, &["--kind", "login_failed"]).is_empty() {
         assert!(waited.elapsed() < PATIENCE, "the failed login is never told of");
     }
+    // What a gateway has told is in the store within a second, and before it ends.
+    process.terminate();
+    assert!(process.wait().success());
     says(folder, &["user", "grant", "ada", "--role", "editor"], "");
     says(folder, &["user", "disable", "ada"], "");
     says(folder, &["user", "remove", "ada"], "");
-    process.terminate();
-    assert!(process.wait().success());
 
     let events = audit(folder, &[]);
     let told = kinds(&events);
