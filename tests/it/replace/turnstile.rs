@@ -98,11 +98,14 @@ fn a_browser_shows_the_widget_and_repeats_what_was_asked_for_after_the_login() {
     let url = site.url();
     let browser = Browser::start();
     let asked = format!("{url}/api/reports/2026?q=1");
-    let log_in = || {
-        browser.find("[data-sitekey][data-stand-in=solved]");
+    let fill = || {
         browser.find("input[name=username]").type_text("ada");
         browser.find("input[name=password]").type_text(SECRET);
         browser.find("button[type=submit]").click();
+    };
+    let log_in = || {
+        browser.find("[data-sitekey][data-stand-in=solved]");
+        fill();
         browser.until("what was asked for", |browser| browser.url() == asked);
         assert_eq!(browser.title(), "Demo application");
         let script = "return [...document.querySelectorAll('tr')]\
@@ -129,6 +132,20 @@ fn a_browser_shows_the_widget_and_repeats_what_was_asked_for_after_the_login() {
     browser.goto(&login);
     log_in();
     assert_eq!(browser.execute(fetch, &[]), "200");
+    // A form that a dead session meets is kept over the login, widget and all, and sent by a click.
+    site.pass(Duration::from_secs(1800));
+    let send = "document.body.insertAdjacentHTML('beforeend', \
+        '<form method=post action=/api/reports/new><input name=title value=Autumn></form>');
+        document.forms[document.forms.length - 1].submit();";
+    browser.execute(send, &[]);
+    browser.find("[data-sitekey][data-stand-in=solved]");
+    fill();
+    browser.find("form[data-kept] button").click();
+    browser.until("the application", |browser| browser.title() == "Demo application");
+    assert_eq!(browser.url(), format!("{url}/api/reports/new"));
+    let received = browser.find("main").text();
+    assert!(received.contains("POST /api/reports/new, 12 bytes"), "{received}");
+
     // What the permissions do not allow, no login gives.
     let refused = "return fetch('/api/users/7').then(answer => answer.status);";
     assert_eq!(browser.execute(refused, &[]), 403);
