@@ -173,3 +173,84 @@ fn what_a_person_is_called_breaks_no_page() {
         assert_eq!(browser.execute(elements, &[]), 0);
     }
 }
+
+/// WebDriver's names of keys (section 17.4.2).
+const TAB: &str = "\u{e004}";
+const ENTER: &str = "\u{e007}";
+const SHIFT: &str = "\u{e008}";
+const SPACE: &str = "\u{e00d}";
+
+#[test]
+fn who_has_only_a_keyboard_logs_in_and_always_sees_where_they_are() {
+    let (_upstream, gate) = setting("[login]\nsignup = true\n");
+    gate.add_user("ada", &[], &[]);
+    let browser = Browser::start();
+    browser.goto(&format!("https://localhost:{}/notes", gate.address().port()));
+    let focus = |wanted: &str| {
+        let script = "const one = document.activeElement, ring = one.closest('.box') || one;\
+            const style = getComputedStyle(one.matches('.box button') ? one : ring);\
+            const place = one.getBoundingClientRect();\
+            return [one.id || one.name || one.textContent, style.outlineStyle,\
+                place.top >= 0 && place.bottom <= innerHeight].join('|');";
+        let found = browser.execute(script, &[]);
+        assert_eq!(found, format!("{wanted}|solid|true"));
+    };
+    let keys = |text: &str| browser.focused().type_text(text);
+    focus("identifier");
+    keys("ada");
+    keys(TAB);
+    focus("secret");
+    keys(PASSWORD);
+    keys(TAB);
+    focus("Show");
+    keys(SPACE);
+    // It shows, and leads back to what it has shown.
+    focus("secret");
+    keys(TAB);
+    focus("Hide");
+    for next in ["remember", "Log in", "Sign up"] {
+        keys(TAB);
+        focus(next);
+    }
+    keys(&format!("{SHIFT}{TAB}{SHIFT}"));
+    focus("Log in");
+    keys(ENTER);
+    browser.until("the application", |browser| browser.title() == "Notes");
+
+    // The first stop of every page leads past its head.
+    browser.goto(&format!("https://localhost:{}/auth/account", gate.address().port()));
+    keys(TAB);
+    focus("Skip to content");
+    keys(ENTER);
+    keys(TAB);
+    focus("Change password");
+}
+
+#[test]
+fn an_application_that_leads_to_another_site_right_after_a_login_is_followed() {
+    let friend = Upstream::answering(|_| {
+        response("200 OK", &["Content-Type: text/html"], "<title>Friend</title>")
+    });
+    let friend = (Gate::before(&friend), friend);
+    let host = format!("friend.test:{}", friend.0.address().port());
+    // A script goes on where Chromium stops; without one the host has to be listed.
+    for (script, lines) in [
+        (true, String::new()),
+        (true, format!("[login]\nreturn_hosts = [\"{host}\"]\n")),
+        (false, format!("[login]\nreturn_hosts = [\"{host}\"]\n")),
+    ] {
+        let target = format!("Location: https://{host}/public");
+        let upstream = Upstream::answering(move |_| response("302 Found", &[&target], ""));
+        let gate = Gate::with(&upstream, &lines);
+        gate.add_user("ada", &[], &[]);
+        let browser = Browser::start();
+        let site = format!("https://localhost:{}", gate.address().port());
+        browser.goto(&format!("{site}/auth/login"));
+        browser.allow_scripts(script);
+        browser.goto(&format!("{site}/notes"));
+        browser.find("input[name=username]").type_text("ada");
+        browser.find("input[name=password]").type_text(PASSWORD);
+        browser.find("main button[type=submit]").click();
+        browser.until("the friend's page", |browser| browser.title() == "Friend");
+    }
+}

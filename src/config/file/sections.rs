@@ -301,7 +301,9 @@ pub(in crate::config) struct Login {
     pub case: NameCase,
     /// Whether the cookies of a login outlive the browser's run.
     pub remember: Remember,
-    /// Hosts (`host` or `host:port`) other than the request's own to which a login may lead back.
+    /// Hosts (`host` or `host:port`) other than the request's own to which a login may lead back. List
+    /// also a host to which the application itself sends a browser on right after a login: without
+    /// script, Chromium holds the whole way against the login page's `form-action`, and stays there.
     pub return_hosts: Vec<String>,
     /// The name that the login page shows, up to 100 characters. Default: the host of
     /// `listen.public_url`.

@@ -158,6 +158,12 @@ impl Browser {
         Element { browser: self, name: text(&found[ELEMENT]) }
     }
 
+    /// The element that keys go to.
+    pub(crate) fn focused(&self) -> Element<'_> {
+        let found = self.command("GET", "/element/active", &Value::Null);
+        Element { browser: self, name: text(&found[ELEMENT]) }
+    }
+
     /// Clicks what leads to another page, and waits until that one is there: it may look the same.
     pub(crate) fn press(&self, css: &str) {
         self.execute("window.isLeft = true;", &[]);

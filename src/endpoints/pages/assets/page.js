@@ -60,6 +60,11 @@
       sent = true;
       const target = form.elements.return_to;
       if (target && fragment) target.value = target.value.split('#')[0] + fragment;
+      // An application that leads to another site at once is not where a form of ours may lead, says
+      // Chromium (form-action). The login itself is done by then.
+      document.addEventListener('securitypolicyviolation', (event) => {
+        if (event.effectiveDirective === 'form-action') location.replace(target ? target.value : '/');
+      }, { once: true });
       if (button) {
         button.dataset.idle = button.textContent;
         button.textContent = button.dataset.busy;
