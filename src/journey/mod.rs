@@ -427,7 +427,8 @@ impl Journey {
     fn stop_of(&self, index: usize, visit: &Visit) -> impl Future<Output = Ending> + use<> {
         let upstream = self.shared.config.upstreams.get(index);
         let age = upstream.and_then(|upstream| upstream.max_stream_age);
-        self.tunnels.open(visit.caller.identity(), age, &self.deadlines)
+        let open = self.tunnels.open(visit.caller.identity(), age, &self.deadlines);
+        tunnels::counted(open, Arc::clone(&self.metrics))
     }
 
     /// Ends all streams: the gateway stops.

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::authenticate::is_revoked;
 use crate::access::Identity;
 use crate::deadline::Deadlines;
+use crate::observe::CoreMetrics;
 use crate::token::RevokedSet;
 use crate::upstream::Ending;
 
@@ -105,6 +106,29 @@ impl Tunnels {
             }
             !over
         });
+    }
+}
+
+/// Has metrics show a stream for as long as its `stop` is waited for, and why it was ended.
+pub(super) fn counted(
+    stop: impl Future<Output = Ending>,
+    metrics: Arc<CoreMetrics>,
+) -> impl Future<Output = Ending> {
+    let shown = Shown(metrics);
+    shown.0.stream_begun();
+    async move {
+        let ending = stop.await;
+        shown.0.stream_ended(ending.word());
+        ending
+    }
+}
+
+/// Over when it is dropped.
+struct Shown(Arc<CoreMetrics>);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.stream_over();
     }
 }
 

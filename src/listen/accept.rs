@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Kind;
+use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::network::network;
 use crate::observe::Registry;
@@ -21,8 +22,13 @@ use crate::observe::Registry;
 const BACKLOG: i32 = 1024;
 /// Sockets that may wait for a core. A core that is this far behind refuses more.
 pub(super) const QUEUE: usize = 256;
+/// How often it is told that connections are refused.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for want of file descriptors or memory.
 const BREATHER: Duration = Duration::from_millis(50);
+
+/// Why a connection is refused that no setting forbids.
+const BEHIND: &str = "no core is able to take more";
 
 /// A bound address.
 #[derive(Debug)]
@@ -104,6 +110,8 @@ pub struct Acceptor {
     /// Peers that speak for many: what they open is no one network's.
     proxies: Vec<IpNet>,
     metrics: Arc<Registry>,
+    /// When it was last told that connections are refused.
+    told: Mutex<Option<Stopwatch>>,
 }
 
 #[derive(Debug)]
@@ -183,6 +191,7 @@ impl Acceptor {
             limit_per_network: config.limits.connections_per_network,
             proxies: [&config.listen.trusted_proxies[..], &config.listen.proxy_protocol].concat(),
             metrics,
+            told: Mutex::default(),
         };
         (acceptor, receivers)
     }
@@ -233,38 +242,49 @@ impl Acceptor {
 
     /// Hands the socket on, or closes it by dropping it.
     fn admit(&self, stream: TcpStream, peer: SocketAddr, kind: Kind) {
-        let Some((permit, queue)) = self.permit(peer.ip()) else {
-            self.metrics.listen().refused();
-            return;
+        let (permit, queue) = match self.permit(peer.ip()) {
+            Ok(permitted) => permitted,
+            Err(why) => return self.refuse(peer, why),
         };
         if stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).is_err() {
             return;
         }
         self.metrics.listen().accepted();
         if queue.sockets.try_send(Socket { stream, peer, kind, permit }).is_err() {
-            self.metrics.listen().refused();
+            self.refuse(peer, BEHIND);
         }
     }
 
-    fn permit(&self, peer: IpAddr) -> Option<(ConnectionPermit, &CoreQueue)> {
+    /// Counts a connection that is closed at once, and tells of it now and then: whoever opens ten
+    /// thousand of them shall not fill the log.
+    fn refuse(&self, peer: SocketAddr, why: &'static str) {
+        self.metrics.listen().refused();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref().is_none_or(|since| since.elapsed() >= TELL_EVERY) {
+            *told = Some(Stopwatch::start());
+            tracing::warn!(peer = %peer, why, "connections are closed at once");
+        }
+    }
+
+    fn permit(&self, peer: IpAddr) -> Result<(ConnectionPermit, &CoreQueue), &'static str> {
         if self.counts.open.load(Ordering::Relaxed) >= self.limit {
-            return None;
+            return Err("limits.connections");
         }
         // A core that is gone or far behind gets no more.
         let able = |core: &&CoreQueue| core.sockets.capacity() > 0 && !core.sockets.is_closed();
         let load = |core: &&CoreQueue| core.open.load(Ordering::Relaxed);
-        let queue = self.cores.iter().filter(able).min_by_key(load)?;
+        let queue = self.cores.iter().filter(able).min_by_key(load).ok_or(BEHIND)?;
         let peer = peer.to_canonical();
         let is_proxy = self.proxies.iter().any(|net| net.contains(&peer));
         let network = (!is_proxy).then(|| network(peer));
         // The last step that can fail: what is counted here, its permit takes off.
         if network.is_some_and(|network| !self.counts.add(network, self.limit_per_network)) {
-            return None;
+            return Err("limits.connections_per_network");
         }
         queue.open.fetch_add(1, Ordering::Relaxed);
         self.counts.open.fetch_add(1, Ordering::Relaxed);
         let (counts, core) = (Arc::clone(&self.counts), Arc::clone(&queue.open));
-        Some((ConnectionPermit { counts, core, network }, queue))
+        Ok((ConnectionPermit { counts, core, network }, queue))
     }
 }
 

@@ -74,6 +74,10 @@ impl Registry {
     }
 }
 
+/// Why the gateway ends a stream: its session has ended, the gateway stops, or it is as old as it may
+/// be.
+const STREAM_ENDS: [&str; 3] = ["session", "stopping", "age"];
+
 /// What the acceptor counts: once per connection, so that it need not be one thread's own.
 #[derive(Debug, Default)]
 pub struct ListenMetrics {
@@ -106,6 +110,9 @@ pub struct CoreMetrics {
     connections_closed: Counter,
     tls_handshakes: Counter,
     tls_failures: Counter,
+    streams_begun: Counter,
+    streams_over: Counter,
+    streams_ended: [Counter; STREAM_ENDS.len()],
 }
 
 impl CoreMetrics {
@@ -120,6 +127,9 @@ impl CoreMetrics {
             connections_closed: Counter::default(),
             tls_handshakes: Counter::default(),
             tls_failures: Counter::default(),
+            streams_begun: Counter::default(),
+            streams_over: Counter::default(),
+            streams_ended: Default::default(),
         }
     }
 
@@ -141,6 +151,25 @@ impl CoreMetrics {
     /// A request was refused; `label` as announced in [`Names::rejections`].
     pub fn rejection(&self, label: &str) {
         if let Some(counter) = self.rejections.get(self.series.rejections.slot_of(label)) {
+            counter.add(1);
+        }
+    }
+
+    /// A WebSocket, or a stream of events or of gRPC, has begun. Each must be followed by a
+    /// [`Self::stream_over`].
+    pub fn stream_begun(&self) {
+        self.streams_begun.add(1);
+    }
+
+    /// One of them is over, however it ended.
+    pub fn stream_over(&self) {
+        self.streams_over.add(1);
+    }
+
+    /// One of them was ended by the gateway; `why` is one of `STREAM_ENDS`.
+    pub fn stream_ended(&self, why: &str) {
+        let place = STREAM_ENDS.iter().position(|known| *known == why);
+        if let Some(counter) = place.and_then(|place| self.streams_ended.get(place)) {
             counter.add(1);
         }
     }

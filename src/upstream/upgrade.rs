@@ -43,6 +43,15 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// What metrics call it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Stopping => "stopping",
+            Self::Age => "age",
+        }
+    }
+
     /// RFC 6455 section 7.4.1.
     const fn code(self) -> u16 {
         match self {

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use sallyport::clock::Stopwatch;
 
 use crate::harness::frames::{carry_nothing, reset_often};
-use crate::harness::{Gate, HOST, PATIENCE, Taken, Upstream, Wire, response};
+use crate::harness::{Gate, HOST, PATIENCE, Process, ROUTES, Taken, Upstream, Wire, response};
 
 fn gate(upstream: &Upstream, limits: &str, app: &str) -> Gate {
     Gate::start(&format!(
@@ -92,6 +92,28 @@ fn how_many_streams_a_client_may_reset_is_a_setting() {
     let (strict, lax) = (gate(&upstream, "h2_resets = 10", ""), gate(&upstream, "", ""));
     assert_eq!(reset_often(&mut strict.client().h2_wire(), 11), Taken::Ended);
     assert_eq!(reset_often(&mut lax.client().h2_wire(), 12), Taken::Answered(200));
+}
+
+#[test]
+fn who_takes_too_much_is_named_in_the_log() {
+    let upstream = application();
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[limits]\nconnections_per_network = 2\nh2_resets = 10\n\
+         [[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n{ROUTES}",
+        upstream.url()
+    );
+    Process::configure(folder.path(), &text);
+    let process = Process::start(folder.path());
+    assert_eq!(reset_often(&mut process.client().h2_wire(), 20), Taken::Ended);
+    let line = process.err.wait_for("an HTTP/2 connection is cut off");
+    assert!(line.contains("127.0.0.1") && line.contains("limits.h2_resets"), "{line}");
+    let held: Vec<_> = (0..10).map(|_| process.client().wire()).collect();
+    let line = process.err.wait_for("connections are closed at once");
+    assert!(line.contains("127.0.0.1") && line.contains("connections_per_network"), "{line}");
+    drop(held);
+    let told = process.err.text();
+    assert_eq!(told.matches("are closed at once").count(), 1, "{told}");
 }
 
 #[test]

@@ -70,9 +70,12 @@ fn a_stream_of_events_comes_at_once_and_ends_with_its_session() {
     assert_eq!(head.status, 200);
     // The event is here though the upstream has not ended its answer.
     assert_eq!(wire.bytes(14).unwrap(), b"9\r\ndata: 1\n\n\r\n");
+    let shown = |line: &str| gate.admin("/metrics").text().lines().any(|one| one == line);
+    assert!(shown("sallyport_streams_open 1"));
     assert_eq!(client.twin().post("/auth/logout").status, 200);
     // A proper end: the page reconnects, and is then told to log in.
     assert_eq!(wire.bytes(5).unwrap(), b"0\r\n\r\n");
+    assert!(shown("sallyport_streams_ended_total{reason=\"session\"} 1"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use super::{BOUNDS_MICROS, Counter, Histogram, Labels, Registry, UpstreamCounters};
+use super::{BOUNDS_MICROS, Counter, Histogram, Labels, Registry, STREAM_ENDS, UpstreamCounters};
 
 /// A value that another room counts.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,7 @@ pub(super) fn render(registry: &Registry, samples: &[Sample<'_>]) -> String {
     let mut page = Page(String::with_capacity(16 * 1024));
     requests(&mut page, registry);
     connections(&mut page, registry);
+    streams(&mut page, registry);
     upstreams(&mut page, registry);
     for (index, sample) in samples.iter().enumerate() {
         // A name that comes again later was written with its first.
@@ -128,6 +129,20 @@ fn connections(page: &mut Page, registry: &Registry) {
     ] {
         page.head(name, help, kind);
         page.line(name, &[], value);
+    }
+}
+
+fn streams(page: &mut Page, registry: &Registry) {
+    let name = "sallyport_streams_open";
+    page.head(name, "WebSockets and streams of events or gRPC that are open.", "gauge");
+    let begun = registry.sum(|core| &core.streams_begun);
+    page.line(name, &[], begun.saturating_sub(registry.sum(|core| &core.streams_over)));
+    let name = "sallyport_streams_ended_total";
+    page.head(name, "Streams that the gateway has ended, by reason.", "counter");
+    for (place, why) in STREAM_ENDS.into_iter().enumerate() {
+        let counters = registry.cores.iter().filter_map(|core| core.streams_ended.get(place));
+        let count = counters.map(Counter::get).fold(0, u64::wrapping_add);
+        page.line(name, &[("reason", why)], count);
     }
 }
 
