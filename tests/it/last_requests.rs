@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use crate::harness::{
-    Answer, Gate, HOST, PATIENCE, Process, ROUTES, Upstream, Wire, curl, frames, response,
+    Answer, Client, Gate, HOST, PATIENCE, Process, ROUTES, Upstream, Wire, curl, frames, response,
 };
 
 const LISTEN: &str = "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ncores = 2\n\
@@ -61,7 +61,7 @@ fn a_connection_that_waits_is_told_with_its_next_answer_that_the_gateway_stops()
     assert_eq!(get(&mut used, "/public/a").status, 200);
     // Its handshake is done, and it has asked nothing.
     fresh.send("").unwrap();
-    fresh.handshake();
+    fresh.handshake().unwrap();
     process.terminate();
     process.err.wait_for("stopping: no more");
     for wire in [&mut used, &mut fresh] {
@@ -71,6 +71,42 @@ fn a_connection_that_waits_is_told_with_its_next_answer_that_the_gateway_stops()
     used.must_close();
     fresh.must_close();
     drop(quiet);
+    assert_eq!(process.wait().code(), Some(0), "{}", process.err.text());
+}
+
+#[test]
+fn under_load_no_request_is_lost_when_the_gateway_stops() {
+    let upstream = application();
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = start(folder.path(), &upstream, "drain_delay = \"500ms\"\n");
+    // Asks until nobody takes a connection any more, and heeds what the answers say of theirs.
+    let ask_on = |client: Client| {
+        let mut answered = 0;
+        while let Ok(mut wire) = client.try_wire() {
+            loop {
+                let answer = get(&mut wire, "/public/a");
+                assert_eq!(answer.text(), "the application");
+                answered += 1;
+                if answer.field("connection").contains(&"close") {
+                    break;
+                }
+            }
+        }
+        answered
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                let client = process.client();
+                scope.spawn(move || ask_on(client))
+            })
+            .collect();
+        upstream.wait_for(100);
+        process.terminate();
+        for client in clients {
+            assert!(client.join().unwrap() > 1);
+        }
+    });
     assert_eq!(process.wait().code(), Some(0), "{}", process.err.text());
 }
 

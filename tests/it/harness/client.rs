@@ -68,6 +68,13 @@ impl Client {
         Wire::open(self.address, &self.tls(b"http/1.1"))
     }
 
+    /// The same where nobody may be listening any more; the handshake is done.
+    pub(crate) fn try_wire(&self) -> io::Result<Wire> {
+        let mut wire = Wire::try_open(self.address, &self.tls(b"http/1.1"))?;
+        wire.handshake()?;
+        Ok(wire)
+    }
+
     /// The same, with bytes of our own before the handshake.
     pub(crate) fn wire_after(&self, first: &[u8]) -> io::Result<Wire> {
         Wire::open_after(self.address, &self.tls(b"http/1.1"), first)

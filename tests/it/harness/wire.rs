@@ -49,9 +49,9 @@ impl Wire {
     }
 
     /// Waits until the handshake is done.
-    pub(crate) fn handshake(&mut self) {
+    pub(crate) fn handshake(&mut self) -> io::Result<()> {
         let stream = self.0.get_mut();
-        stream.conn.complete_io(&mut stream.sock).unwrap();
+        stream.conn.complete_io(&mut stream.sock).map(drop)
     }
 
     /// Reads one response to a request of this method. `None`: the gateway closed instead.
