@@ -2,10 +2,16 @@
 
 use std::io::Read as _;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::{Mutex, mpsc};
+use std::task::{Context, Poll};
 use std::thread;
 
-use crate::harness::{Connection, Gate, HOST, PATIENCE, Upstream, response};
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+
+use crate::harness::{Connection, Gate, HOST, PATIENCE, Upstream, Upstream2, response};
 
 /// What the applications of these tests do, by their path; `go` ends those that wait.
 fn application() -> (Upstream, mpsc::Sender<()>) {
@@ -83,6 +89,36 @@ fn an_answer_without_end_is_cut_off_when_its_time_is_over() {
     assert!(body.starts_with(b"5\r\ntick ") || body.windows(5).any(|part| part == b"tick "));
     assert!(!body.ends_with(b"0\r\n\r\n"), "it does not look whole");
     assert_eq!(gate.client().get("/whole/a").text(), "at last");
+}
+
+/// One piece, and then nothing for ever.
+struct Begun(Option<Bytes>);
+
+impl Body for Begun {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.0.take() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[test]
+fn over_http2_too_an_answer_is_cut_off_when_its_time_is_over() {
+    let upstream = Upstream2::clear(|_| {
+        http::Response::new(Begun(Some(Bytes::from_static(b"begun"))).boxed_unsync())
+    });
+    let gate = gate(&format!("http://{}", upstream.address()), "http = \"2\"");
+    let mut wire = gate.client().wire();
+    wire.send(format!("GET /whole/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
+    assert_eq!(wire.head().unwrap().unwrap().status, 200);
+    assert_eq!(wire.rest(), b"5\r\nbegun\r\n", "and no end");
 }
 
 #[test]
