@@ -38,7 +38,7 @@ pub struct Line<'a> {
     /// The client's true address, after trusted proxies.
     pub client: IpAddr,
     /// `HTTP/1.1`, `HTTP/2.0`.
-    pub protocol: &'a str,
+    pub protocol: &'static str,
     /// As sent.
     pub method: &'a str,
     /// The host asked for, as sent.
@@ -48,7 +48,7 @@ pub struct Line<'a> {
     /// The status sent.
     pub status: u16,
     /// What became of it: the label of a rejection, or `ok` and its like. A closed set.
-    pub outcome: &'a str,
+    pub outcome: &'static str,
     /// The login name of a known caller.
     pub caller: Option<&'a str>,
     /// The session of a known caller.
@@ -129,12 +129,12 @@ fn write(out: &mut Vec<u8>, format: LogFormat, second: &Second, line: &Line<'_>)
     fields
         .ascii(key!("request_id"), |out| out.extend_from_slice(line.request_id.text().as_bytes()));
     fields.ascii(key!("client"), |out| encode::address(out, line.client));
-    fields.text(key!("protocol"), line.protocol, NAME_MAX);
+    fields.ascii(key!("protocol"), |out| out.extend_from_slice(line.protocol.as_bytes()));
     fields.text(key!("method"), line.method, METHOD_MAX);
     fields.text(key!("host"), line.host, HOST_MAX);
     fields.text(key!("path"), line.path, PATH_MAX);
     fields.number(key!("status"), u64::from(line.status));
-    fields.text(key!("outcome"), line.outcome, NAME_MAX);
+    fields.ascii(key!("outcome"), |out| out.extend_from_slice(line.outcome.as_bytes()));
     // What there is not has no field, so no name that a stranger chooses can look like an absence.
     if let Some(caller) = line.caller {
         fields.text(key!("caller"), caller, NAME_MAX);

@@ -56,7 +56,7 @@ impl<'a> Fields<'a> {
         self.out.push(b'"');
     }
 
-    /// Text of ours that needs no escape: letters, digits and `-:.T`.
+    /// Text of ours that needs no escape: letters, digits and `-_:./`.
     pub(super) fn ascii(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
         self.key(key);
         let quote = self.format == LogFormat::Json;

@@ -108,13 +108,14 @@ pub(super) struct Lease {
 impl Lease {
     /// Back to the pool: the exchange is whole.
     pub(super) fn give_back(self) {
-        let Self { mut connection, pool, server, keep, .. } = self;
+        let Self { connection, pool, server, keep, .. } = self;
         if !keep {
             return;
         }
         let Some(server) = pool.servers.get(server) else { return };
         let mut idle = server.idle.borrow_mut();
-        if idle.len() < pool.idle_max && !connection.is_spent() {
+        // Whether it is of any use is asked when it is taken out again.
+        if idle.len() < pool.idle_max {
             idle.push(Idle { connection, since: pool.deadlines.ticks() });
         }
     }

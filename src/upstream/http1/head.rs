@@ -18,7 +18,7 @@ use crate::upstream::Parts;
 /// Fields of a response head.
 const FIELDS_MAX: usize = 256;
 /// Fields that are added to a response later, so that its map need not grow then.
-const FIELDS_SPARE: usize = 4;
+const FIELDS_SPARE: usize = 6;
 
 /// Writes a request's head (RFC 9112 sections 3 and 5).
 ///
