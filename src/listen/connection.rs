@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{ConnectionPermit, Socket};
+use super::client::Client;
 use super::frames::Frames;
 use super::guarded::{Guarded, Pulse, Times};
 use super::names::Certificates;
@@ -194,8 +195,8 @@ impl Connections {
         permit.count_for(client.ip(), self.limits.connections_per_network).then_some(client)
     }
 
-    async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
-        let accepting = self.tls.as_ref()?.accept(stream);
+    async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<Client>> {
+        let accepting = self.tls.as_ref()?.accept(Client(stream));
         match self.deadlines.limit(self.limits.handshake_timeout, accepting).await {
             Ok(Ok(stream)) => {
                 self.metrics.tls_handshake();

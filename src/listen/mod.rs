@@ -3,6 +3,7 @@
 
 mod accept;
 pub mod certificate;
+mod client;
 mod connection;
 mod frames;
 mod guarded;
