@@ -272,6 +272,26 @@ fn chunks_and_their_trailers_come_through() {
 }
 
 #[test]
+fn announced_trailers_reach_a_client_of_http1_that_takes_them_and_no_other() {
+    let upstream = Upstream::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Content-Length\r\n\r\n\
+          3\r\nabc\r\n0\r\nX-Sum: 42\r\nX-Other: 1\r\nContent-Length: 7\r\n\r\n"
+            .to_vec()
+    });
+    let gate = open_gate(&upstream, "");
+    for (fields, taken) in
+        [("TE: trailers\r\nConnection: close, TE", true), ("Connection: close", false)]
+    {
+        let mut wire = gate.client().wire();
+        wire.send(format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n\r\n")).unwrap();
+        let answer = String::from_utf8(wire.rest()).unwrap().to_ascii_lowercase();
+        assert!(answer.contains("\r\n3\r\nabc\r\n0\r\n"), "{answer}");
+        assert_eq!(answer.ends_with("\r\n0\r\nx-sum: 42\r\n\r\n"), taken, "{answer}");
+        assert!(!answer.contains("x-other") && !answer.contains("content-length: 7"), "{answer}");
+    }
+}
+
+#[test]
 fn a_body_over_its_limit_is_refused_whether_or_not_it_says_so_first() {
     let upstream = echoing();
     let gate = open_gate(&upstream, "");

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::chunked::Chunked;
@@ -171,7 +171,8 @@ impl Hop {
             self.codings += 1;
             self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
         }
-        Ok(!is_hop_by_hop(name))
+        // What it announces goes on too, to a client that takes it (RFC 9110 section 6.5.1).
+        Ok(*name == TRAILER || !is_hop_by_hop(name))
     }
 
     /// All of `Content-Length` must say one thing (RFC 9112 section 6.3 item 5).
