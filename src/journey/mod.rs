@@ -5,6 +5,7 @@ mod admit;
 mod authenticate;
 mod authorize;
 mod body;
+mod choose;
 mod cors;
 mod grpc;
 mod keep;
@@ -33,9 +34,9 @@ use crate::deadline::Deadlines;
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::message::arrival::Arrival;
 use crate::message::fields::Firewall;
+use crate::message::forwarded;
 use crate::message::reject::Rejection;
 use crate::message::via::Via;
-use crate::message::{forwarded, path};
 use crate::observe::{CoreBuffer, CoreMetrics, Line, RequestIds};
 use crate::session::Sessions;
 use crate::token::Keyring;
@@ -283,49 +284,6 @@ impl Journey {
         visit.path = Some(asked.path.clone());
         let facts = Facts { route, permit: &permit, credential: &credential, asked };
         Ok(self.rewrite(head, body, facts, arrival, visit)?)
-    }
-
-    /// Step 2: host, path and method -> the one route that rules. No match is closed.
-    fn route(
-        &self,
-        target: &Target<'_>,
-        method: &Method,
-        visit: &mut Visit,
-    ) -> Result<&Route, Rejection> {
-        let routes = &self.shared.routes;
-        let find = |path: &str| routes.find_index(&target.host.name, path, method);
-        let found = find(&target.path);
-        // `/admin;x` is `/admin` to some applications and another path to others, and `/admin%21` is
-        // `/admin!`. Where the rule would differ, neither reading is ours to choose.
-        let elsewhere =
-            |path: &str| path::without_parameters(path).is_some_and(|cut| find(&cut) != found);
-        if elsewhere(&target.path) {
-            return Err(Rejection::AmbiguousPath);
-        }
-        if let Some(plain) = path::with_plain_delimiters(&target.path)
-            && (find(&plain) != found || elsewhere(&plain))
-        {
-            return Err(Rejection::AmbiguousPath);
-        }
-        visit.route = found;
-        found.and_then(|index| routes.routes().get(index)).ok_or(Rejection::NotFound)
-    }
-
-    /// The same for a preflight: a route that names `OPTIONS`, else the one of the request to come.
-    fn route_of_preflight(
-        &self,
-        target: &Target<'_>,
-        head: &Head,
-        visit: &mut Visit,
-    ) -> Result<&Route, Rejection> {
-        let asked = self.route(target, &head.method, visit);
-        if matches!(&asked, Ok(route) if route.methods.is_some()) {
-            return asked;
-        }
-        match cors::wanted_method(head) {
-            Some(wanted) => self.route(target, &wanted, visit),
-            None => asked,
-        }
     }
 
     /// Step 3 with the CSRF guard: who calls, if the route wants to know.
