@@ -16,6 +16,7 @@ use super::*;
 use crate::config::{Algorithm, Quota, RefreshStyle};
 use crate::secret::{PasswordHash, Secret};
 use crate::store::Waits;
+use crate::store::rows::{EndReason, Session};
 use crate::store::seal::Seal;
 use crate::store::sqlite::Sqlite;
 use crate::token::MintedRules;
