@@ -20,8 +20,8 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
 /// How much, and for how long, of a body that nobody wants is taken in before the connection goes.
-const LINGER_BYTES: usize = 1024 * 1024;
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 8 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How long a connection that shall end may take to bring one more request: what a client has sent
 /// already gets its answer, which says that it is the last.

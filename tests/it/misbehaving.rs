@@ -1,8 +1,9 @@
 //! Applications that break the protocol: each gives a 502 or a stream that is cut, never another
 //! client's answer and never a wait without end.
 
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 
 use crate::harness::{Gate, HOST, PATIENCE, Upstream, response};
 
@@ -43,6 +44,39 @@ fn what_comes_behind_an_answer_is_never_the_answer_to_somebody_else() {
             assert!(gate.client().get("/first").status < 400, "{first:?}");
             assert_eq!(gate.client().get("/second").text(), "proper", "{first:?}");
         }
+    }
+}
+
+#[test]
+fn an_application_that_comes_and_goes_is_a_502_while_it_is_gone_and_never_afterwards() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let upstream = Upstream::play({
+        let gone = Arc::clone(&gone);
+        move |connection| {
+            while let Some(request) = connection.request()? {
+                if gone.load(Ordering::SeqCst) {
+                    break;
+                }
+                connection.send(&response("200 OK", &[], &request.line()))?;
+            }
+            Ok(())
+        }
+    });
+    let gate = gate(&upstream);
+    for turn in 0..10 {
+        gone.store(turn % 2 == 1, Ordering::SeqCst);
+        thread::scope(|scope| {
+            for number in 0..4 {
+                let mut client = gate.client();
+                scope.spawn(move || {
+                    let answer = client.get(&format!("/{turn}/{number}"));
+                    match turn % 2 {
+                        0 => assert_eq!(answer.text(), format!("GET /{turn}/{number} HTTP/1.1")),
+                        _ => assert_eq!(answer.verdict(), (502, "upstream_invalid".to_owned())),
+                    }
+                });
+            }
+        });
     }
 }
 
@@ -161,7 +195,7 @@ fn an_application_that_answers_before_it_has_the_request_and_closes_is_heard() {
         let client = gate.client();
         let mut client = if h2 { client.over_h2() } else { client };
         let ask = client.ask("POST", "/a").body("application/octet-stream", &much);
-        let answer = ask.try_send().unwrap();
+        let answer = ask.try_send().unwrap_or_else(|error| panic!("h2: {h2}: {error:?}"));
         answers.push((answer.status, answer.text()));
     }
     for (status, text) in answers {
