@@ -330,9 +330,9 @@ fn who_may_not_see_a_page_is_told_who_they_are_and_comes_back_as_another() {
     browser.until("a refusal", |browser| browser.title().contains("You may not see this"));
     let told = browser.find("main").text();
     assert!(told.contains("You are logged in as") && told.contains("eve"), "{told}");
-    browser.find("main a.button").click();
-    browser.find("button[type=submit]").click();
-    browser.find("main a.button").click();
+    browser.press("main a.button");
+    browser.press("button[type=submit]");
+    browser.press("main a.button");
     log_in(&browser, "ada", PASSWORD);
     arrives(&browser, &format!("{site}/admin/users#last"));
     assert_eq!(browser.title(), "Notes");

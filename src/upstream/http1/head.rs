@@ -136,6 +136,7 @@ struct Hop {
     length: Option<u64>,
     codings: usize,
     chunked: bool,
+    announces: bool,
 }
 
 /// The options of a list field.
@@ -171,8 +172,12 @@ impl Hop {
             self.codings += 1;
             self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
         }
-        // What it announces goes on too, to a client that takes it (RFC 9110 section 6.5.1).
-        Ok(*name == TRAILER || !is_hop_by_hop(name))
+        if *name == TRAILER {
+            // What it announces goes on too, to a client that takes it (RFC 9110 section 6.5.1).
+            self.announces = true;
+            return Ok(true);
+        }
+        Ok(!is_hop_by_hop(name))
     }
 
     /// All of `Content-Length` must say one thing (RFC 9112 section 6.3 item 5).
@@ -198,6 +203,10 @@ impl Hop {
         if self.codings > 0 && self.length.is_some() {
             // Section 6.3 item 3: "ought to be handled as an error".
             return Err(Fault::Disorder("it has both a length and a transfer coding"));
+        }
+        if self.announces && self.codings == 0 {
+            // Nothing can come behind a body of any other kind.
+            headers.remove(TRAILER);
         }
         // Items 1 and 2, whatever the fields say.
         let empty = method == Method::HEAD

@@ -46,20 +46,7 @@ impl Browser {
 
     fn start_with(preferences: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let program = path("SALLYPORT_CHROMEDRIVER").unwrap_or_else(|| "chromedriver".to_owned());
-        let mut driver = Command::new(program)
-            .arg("--port=0")
-            .env("TMPDIR", folder.path())
-            .env("HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is there: tests/run installs it");
-        let log = Log::default();
-        log.follow(driver.stdout.take().unwrap());
-        let line = log.wait_for("started successfully on port ");
-        let port = line.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
+        let (driver, port) = start_driver(folder.path());
         // From here on the driver ends with the browser.
         let mut browser = Self { driver, port, session: String::new(), _folder: folder };
         let made = browser.ask("POST", "/session", &capabilities(preferences));
@@ -255,6 +242,33 @@ impl Drop for Browser {
             panic!("chromedriver did not end");
         }
     }
+}
+
+/// Starts the driver, and tells on which port it listens. Now and then one hangs before it says so;
+/// then another is started.
+fn start_driver(folder: &Path) -> (Child, u16) {
+    const ATTEMPTS: usize = 4;
+    let program = path("SALLYPORT_CHROMEDRIVER").unwrap_or_else(|| "chromedriver".to_owned());
+    for _ in 0..ATTEMPTS {
+        let mut driver = Command::new(&program)
+            .arg("--port=0")
+            .env("TMPDIR", folder)
+            .env("HOME", folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is there: tests/run installs it");
+        let log = Log::default();
+        log.follow(driver.stdout.take().unwrap());
+        if let Some(line) = log.line("started successfully on port ", PATIENCE / 2) {
+            let port = line.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
+            return (driver, port);
+        }
+        drop(driver.kill());
+        drop(driver.wait());
+    }
+    panic!("chromedriver does not start");
 }
 
 /// An element of the page that was shown when it was found.

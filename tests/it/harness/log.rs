@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use super::PATIENCE;
 
@@ -25,14 +26,19 @@ impl Log {
 
     /// Waits for a whole line that holds `words`, and returns it.
     pub(crate) fn wait_for(&self, words: &str) -> String {
+        match self.line(words, PATIENCE) {
+            Some(line) => line,
+            None => panic!("no line says {words:?} in:\n{}", self.text()),
+        }
+    }
+
+    /// The same for as long as `patience`; `None` if there is none by then.
+    pub(crate) fn line(&self, words: &str, patience: Duration) -> Option<String> {
         let (bytes, changed) = &*self.0;
         let bytes = bytes.lock().unwrap();
         let absent = |bytes: &mut Vec<u8>| line_with(bytes, words).is_none();
-        let (bytes, _) = changed.wait_timeout_while(bytes, PATIENCE, absent).unwrap();
-        match line_with(&bytes, words) {
-            Some(line) => line,
-            None => panic!("no line says {words:?} in:\n{}", String::from_utf8_lossy(&bytes)),
-        }
+        let (bytes, _) = changed.wait_timeout_while(bytes, patience, absent).unwrap();
+        line_with(&bytes, words)
     }
 
     /// Fails if any of these is in it.
