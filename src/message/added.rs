@@ -63,3 +63,34 @@ impl Added {
         fields.chain(self.caller.iter().flat_map(|caller| caller.iter()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_routes_changes_reach_the_clients_fields_and_ours_but_not_who_calls() {
+        let name = HeaderName::from_static;
+        let value = HeaderValue::from_static;
+        let mut headers = HeaderMap::new();
+        headers.append(name("x-theirs"), value("1"));
+        headers.append(name("x-theirs"), value("2"));
+        headers.append(name("x-kept"), value("3"));
+        let mut added = Added::default();
+        added.push(REQUEST_ID, value("4"));
+        added.push(name("via"), value("5"));
+        let caller: HeaderMap = [(name("x-auth-user"), value("ada"))].into_iter().collect();
+        added.introduce(Rc::new(caller));
+        let changes = Changes {
+            remove: vec![name("x-theirs"), name("via"), name("x-auth-user")],
+            set: vec![(REQUEST_ID, value("6")), (name("x-new"), value("7"))],
+        };
+        added.change(&mut headers, &changes);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-kept"]);
+        let ours: Vec<_> =
+            added.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let expected: [(&str, &[u8]); 3] =
+            [("x-request-id", b"6"), ("x-new", b"7"), ("x-auth-user", b"ada")];
+        assert_eq!(ours, expected);
+    }
+}

@@ -3,7 +3,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::{Changes, Upstream};
+use crate::config::{Changes, IdentityHeaders, Upstream};
 
 /// Whether a field belongs to one connection. RFC 9110 section 7.6.1 names the first row; those of
 /// the second are spoken to us, or are known to be taken for something else behind a proxy.
@@ -174,17 +174,10 @@ const FORWARDING: [&[u8]; 6] = [
 impl Firewall {
     /// The firewall in front of `upstream`.
     pub fn new(upstream: &Upstream) -> Self {
-        let names = &upstream.identity;
-        let configured = [
-            &names.user,
-            &names.id,
-            &names.name,
-            &names.email,
-            &names.roles,
-            &names.permissions,
-            &names.session,
-            &names.app,
-        ];
+        // All of them by name, so that one which is added later cannot be forgotten here.
+        let IdentityHeaders { user, id, name, email, roles, permissions, session, app } =
+            &upstream.identity;
+        let configured = [user, id, name, email, roles, permissions, session, app];
         let assertion = upstream.assertion.as_ref().map(|assertion| &assertion.header);
         let configured = configured.into_iter().flatten().chain(assertion);
         let identity: Box<[Box<[u8]>]> =

@@ -3,9 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{
-    Algorithm, Assertion, HostPolicy, IdentityHeaders, Servers, Times, UpstreamHttp,
-};
+use crate::config::{Algorithm, Assertion, HostPolicy, Servers, Times, UpstreamHttp};
 
 fn upstream() -> Upstream {
     let name = HeaderName::from_static;
@@ -121,6 +119,8 @@ fn identity_in_any_spelling_is_stopped_even_from_a_trusted_peer() {
         "user-email",
         "who-called",
         "who_called",
+        "calling-app",
+        "calling.app",
     ] {
         assert!(!passes(name, false), "{name}");
         assert!(!passes(name, true), "{name}");

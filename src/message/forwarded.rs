@@ -244,6 +244,26 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_remembers_a_host_and_takes_no_other_for_it() {
+        let hop = Hop::new("1.1.1.1".parse().unwrap(), true);
+        for known in ["app.test", "app.test:8443", "[::1]:8443"] {
+            hop.tell(None, &HeaderValue::from_static(known), &mut Added::default());
+            for (name, port) in [
+                ("app.test", None),
+                ("app.test", Some(8443)),
+                ("app.test", Some(844)),
+                ("app.tes", None),
+                ("app.tes", Some(8443)),
+                ("[::1]", Some(8443)),
+                ("[:", None),
+            ] {
+                let text = port.map_or(name.to_owned(), |port| format!("{name}:{port}"));
+                assert_eq!(hop.host(name, port).unwrap(), text.as_str(), "after {known}");
+            }
+        }
+    }
+
+    #[test]
     fn what_a_trusted_proxy_said_is_kept_and_continued() {
         let before = [
             ("x-forwarded-for", "1.1.1.1"),
