@@ -148,42 +148,32 @@ impl Apps for Postgres {
         let minted = minted.clone();
         let noted = self.act(move |connection| {
             Box::pin(async move {
+                // One statement, since it is one round trip. Of two that come first for a user, the
+                // later waits for the earlier, here as there.
+                let sql = "WITH app AS MATERIALIZED \
+                           (SELECT id FROM apps WHERE id = $2 AND NOT disabled FOR SHARE), \
+                           known AS (INSERT INTO users (id, login, login_key, roles, permissions, \
+                           disabled, created_at) SELECT $3, $5, $6, '[]', '[]', FALSE, $7 FROM app \
+                           ON CONFLICT DO NOTHING), \
+                           named AS (INSERT INTO identities (provider, subject, user_id) \
+                           SELECT $8, $9, $3 FROM app ON CONFLICT DO NOTHING) \
+                           INSERT INTO minted_tokens (id, app, user_id, expires_at) \
+                           SELECT $1, id, $3, $4 FROM app";
                 let user = minted.user();
-                let mut transaction = connection.begin().await?;
-                let sql = "SELECT 1 FROM apps WHERE id = $1 AND NOT disabled FOR SHARE";
-                let app = sqlx::query(sql).bind(minted.app.as_str());
-                if app.fetch_optional(&mut *transaction).await?.is_none() {
-                    return Err(StoreError::NoSuchApp);
-                }
                 let (login, login_key) = names(&minted);
-                let sql = "INSERT INTO users (id, login, login_key, roles, permissions, disabled, \
-                           created_at) VALUES ($1, $2, $3, '[]', '[]', FALSE, $4) \
-                           ON CONFLICT DO NOTHING";
-                sqlx::query(sql)
-                    .bind(user.as_bytes().as_slice())
-                    .bind(login)
-                    .bind(login_key)
-                    .bind(at.millis())
-                    .execute(&mut *transaction)
-                    .await?;
-                let sql = "INSERT INTO identities (provider, subject, user_id) \
-                           VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-                sqlx::query(sql)
-                    .bind(provider(minted.app.as_str()))
-                    .bind(&minted.subject)
-                    .bind(user.as_bytes().as_slice())
-                    .execute(&mut *transaction)
-                    .await?;
-                let sql = "INSERT INTO minted_tokens (id, app, user_id, expires_at) \
-                           VALUES ($1, $2, $3, $4)";
-                sqlx::query(sql)
+                let done = sqlx::query(sql)
                     .bind(minted.id.as_bytes().as_slice())
                     .bind(minted.app.as_str())
                     .bind(user.as_bytes().as_slice())
                     .bind(minted.expires_at.millis())
-                    .execute(&mut *transaction)
+                    .bind(login)
+                    .bind(login_key)
+                    .bind(at.millis())
+                    .bind(provider(minted.app.as_str()))
+                    .bind(&minted.subject)
+                    .execute(connection)
                     .await?;
-                Ok(transaction.commit().await?)
+                if done.rows_affected() == 0 { Err(StoreError::NoSuchApp) } else { Ok(()) }
             })
         });
         noted.await
