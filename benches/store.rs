@@ -18,6 +18,7 @@ use sallyport::clock::{Clock, Stopwatch, Timestamp};
 use sallyport::config::{self, StoreUrl};
 use sallyport::id::{KeyId, SessionId, TokenId, UserId};
 use sallyport::secret::Secret;
+use sallyport::store::apps::{App, MintedToken};
 use sallyport::store::attempts::{AttemptKey, Toll};
 use sallyport::store::rows::{EndReason, RefreshRecord, Session, User};
 use sallyport::store::{self, Advance, Step, Store};
@@ -27,6 +28,8 @@ use sqlx::{AssertSqlSafe, Connection};
 const CALLERS: usize = 96;
 /// Sessions that are refreshed by turns.
 const SESSIONS: usize = 10_000;
+/// Accounts that they belong to.
+const USERS: usize = 1000;
 /// How long each kind of act is measured.
 const ROUND: Duration = Duration::from_secs(3);
 /// Acts that share a commit, as many as the store lets share one.
@@ -44,7 +47,7 @@ fn main() {
     }
     let room = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     room.block_on(async {
-        println!("{:<44} {:>9}  {:>8} {:>8}", "", "a second", "p50 ms", "p99 ms");
+        println!("{:<70} {:>9}  {:>8} {:>8}", "", "a second", "p50 ms", "p99 ms");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bench.db");
         measure("SQLite, 1 process", &StoreUrl::Sqlite(path.clone()), 1).await;
@@ -59,9 +62,7 @@ fn main() {
             let what =
                 format!("Postgres, {replicas} replica{}", if replicas > 1 { "s" } else { "" });
             measure(&what, &of, replicas).await;
-            if replicas == 1 {
-                pgbench(&url);
-            }
+            pgbench(&url, 16 * replicas);
             drop_database(&server, &name).await;
         }
     });
@@ -73,25 +74,14 @@ async fn measure(what: &str, url: &StoreUrl, replicas: usize) {
         stores.push(store::open(&config::Store::at(url.clone())).await.unwrap());
     }
     let now = Clock::system().now();
-    let user = User {
-        id: UserId::generate(now).unwrap(),
-        login: "ada".to_owned(),
-        login_key: "ada".to_owned(),
-        name: None,
-        email: None,
-        roles: Vec::new(),
-        permissions: Vec::new(),
-        password: None,
-        disabled: false,
-        created_at: now,
-    };
-    stores[0].add_user(&user).await.unwrap();
-    let user = user.id;
-    let begun: Arc<Vec<_>> = Arc::new((0..SESSIONS).map(|_| session(user, now)).collect());
+    let users: Arc<Vec<UserId>> = Arc::new(add_users(&*stores[0], now).await);
+    let of = |number: usize| users[number % USERS];
+    let begun: Arc<Vec<_>> = Arc::new((0..SESSIONS).map(|one| session(of(one), now)).collect());
     fill(&stores, &begun).await;
 
-    run(what, "begins of a session (logins)", &stores, move |store, _| async move {
-        store.begin_session(&session(user, Clock::system().now())).await.unwrap();
+    run(what, "logins (a charge, a look, a session, a refund)", &stores, move |store, number| {
+        let user = users[number % USERS];
+        async move { log_in(&*store, user, number).await }
     })
     .await;
     let rotated = Arc::clone(&begun);
@@ -108,9 +98,16 @@ async fn measure(what: &str, url: &StoreUrl, replicas: usize) {
         }
     })
     .await;
-    run(what, "revocations of a token (as of a mint)", &stores, |store, _| async move {
-        let until = Clock::system().now().plus(Duration::from_secs(300));
-        store.revoke_token(TokenId::generate().unwrap(), until).await.unwrap();
+    stores[0].add_app(&app(now)).await.unwrap();
+    run(what, "mints", &stores, |store, number| async move {
+        let now = Clock::system().now();
+        let minted = MintedToken {
+            id: TokenId::generate().unwrap(),
+            app: "app".parse().unwrap(),
+            subject: format!("user-{}", number % SESSIONS),
+            expires_at: now.plus(Duration::from_secs(3600)),
+        };
+        store.mint(&minted, now).await.unwrap();
     })
     .await;
     if replicas > 2 {
@@ -125,16 +122,60 @@ async fn measure(what: &str, url: &StoreUrl, replicas: usize) {
         }
     })
     .await;
-    run(what, "charges of an attempt (three limits)", &stores, |store, number| async move {
-        let toll = |kind: &str, of: usize| Toll {
-            key: AttemptKey::of(kind, &[&of.to_be_bytes()]),
-            limit: 50,
-            per: Duration::from_secs(900),
+}
+
+/// What the store does for a login; all else is the hash's.
+async fn log_in(store: &dyn Store, user: UserId, number: usize) {
+    let toll = |kind: &str| Toll {
+        key: AttemptKey::of(kind, &[&number.to_be_bytes()]),
+        limit: 50,
+        per: Duration::from_secs(900),
+    };
+    let tolls = [toll("pair"), toll("network"), toll("account")];
+    let now = Clock::system().now();
+    // On a file the counters are in memory.
+    if store.attempts_are_shared() {
+        store.charge(&tolls, now).await.unwrap();
+    }
+    store.user_by_login(&format!("user-{}", number % USERS)).await.unwrap().unwrap();
+    store.begin_session(&session(user, now)).await.unwrap();
+    if store.attempts_are_shared() {
+        store.refund(&tolls).await.unwrap();
+    }
+}
+
+async fn add_users(store: &dyn Store, now: Timestamp) -> Vec<UserId> {
+    let mut ids = Vec::new();
+    for number in 0..USERS {
+        let login = format!("user-{number}");
+        let user = User {
+            id: UserId::generate(now).unwrap(),
+            login_key: login.clone(),
+            login,
+            name: None,
+            email: None,
+            roles: vec!["editor".to_owned()],
+            permissions: Vec::new(),
+            password: None,
+            disabled: false,
+            created_at: now,
         };
-        let tolls = [toll("pair", number), toll("network", number), toll("account", number)];
-        store.charge(&tolls, Clock::system().now()).await.unwrap();
-    })
-    .await;
+        store.add_user(&user).await.unwrap();
+        ids.push(user.id);
+    }
+    ids
+}
+
+fn app(now: Timestamp) -> App {
+    App {
+        id: "app".parse().unwrap(),
+        name: None,
+        secrets: Vec::new(),
+        roles: Vec::new(),
+        permissions: Vec::new(),
+        disabled: false,
+        created_at: now,
+    }
 }
 
 /// How long it takes from the end of a session at one replica until another has read it, while a
@@ -189,7 +230,7 @@ async fn heard(stores: &[Arc<dyn Store>], sessions: &Arc<Vec<Session>>) {
     took.sort_unstable();
     let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
     let what = "Postgres: from an end here until it is known there, under load";
-    println!("{what:<64} {:>9}  {:>8.2} {:>8.2}", "", millis(at(50)), millis(at(99)));
+    println!("{what:<72} {:>7}  {:>8.2} {:>8.2}", "", millis(at(50)), millis(at(99)));
 }
 
 fn millis(time: Duration) -> f64 {
@@ -240,9 +281,9 @@ fn print(what: &str, count: usize, elapsed: Duration, times: Option<(Duration, D
     let rate = f64::from(u32::try_from(count).unwrap()) / elapsed.as_secs_f64();
     match times {
         Some((p50, p99)) => {
-            println!("{what:<64} {rate:>9.0}  {:>8.2} {:>8.2}", millis(p50), millis(p99));
+            println!("{what:<72} {rate:>7.0}  {:>8.2} {:>8.2}", millis(p50), millis(p99));
         }
-        None => println!("{what:<64} {rate:>9.0}"),
+        None => println!("{what:<72} {rate:>7.0}"),
     }
 }
 
@@ -308,26 +349,14 @@ async fn bare_sqlite(path: &Path) {
     print("SQLite, bare: the rotation's statement, 128 in a commit", count, since.elapsed(), None);
 }
 
-/// The rotation's two statements, as `pgbench` sends them.
-fn pgbench(url: &str) {
+/// The statements of a rotation, as `pgbench` sends them, on as many connections as the replicas have.
+fn pgbench(url: &str, connections: usize) {
     let script = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(
-        script.path(),
-        "\\set n random(1, 10000)\n\
-         SELECT sessions.id AS sid, generation AS gen FROM bench_ids \
-         JOIN sessions USING (id) JOIN users ON users.id = user_id WHERE number = :n \\gset\n\
-         UPDATE sessions SET generation = :gen + 1, seen_generation = :gen, \
-         refresh_key = '0123456789abcdef', refresh_token = id, refresh_issued_at = 1, \
-         refresh_expires_at = 2, rotated_at = 3, idle_expires_at = 4 \
-         WHERE id = :sid AND generation = :gen AND ended_at IS NULL;\n",
-    )
-    .unwrap();
+    std::fs::write(script.path(), ROTATION).unwrap();
     let run = |program: &str, arguments: &[&str]| {
         std::process::Command::new(program).args(arguments).output()
     };
-    let numbered = "UPDATE sessions SET ended_at = NULL, end_reason = NULL; CREATE TABLE bench_ids AS SELECT row_number() OVER () AS number, id \
-                    FROM sessions LIMIT 10000; CREATE INDEX ON bench_ids (number); ANALYZE";
-    let made = run("psql", &["-XAtq", "-d", url, "-c", numbered]);
+    let made = run("psql", &["-XAtq", "-d", url, "-c", NUMBERED]);
     let program = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let program = program.map(|one| one.path().join("bin/pgbench")).max();
     let Some(program) = program.filter(|_| made.is_ok_and(|made| made.status.success())) else {
@@ -335,14 +364,34 @@ fn pgbench(url: &str) {
         return;
     };
     let script = script.path().display().to_string();
-    let arguments = ["-n", "-M", "prepared", "-c", "16", "-j", "2", "-T", "3", "-f", &script, url];
+    let (clients, seconds) = (connections.to_string(), ROUND.as_secs().to_string());
+    let arguments =
+        ["-n", "-M", "prepared", "-c", &clients, "-j", "2", "-T", &seconds, "-f", &script, url];
     let output = run(&program.display().to_string(), &arguments).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
-    let rate = rate.and_then(|rate| rate.split_whitespace().next());
-    let what = "pgbench, 16 connections: the rotation's two statements";
-    println!("{what:<64} {:>9}", rate.unwrap_or("failed"));
+    let rate = rate.and_then(|rate| rate.split_once('.'));
+    let what = format!("pgbench, {connections} connections: the rotation's statements");
+    println!("{what:<72} {:>7}", rate.map_or("failed", |(rate, _)| rate));
 }
+
+/// As many sessions again, which the script can name by number.
+const NUMBERED: &str = "INSERT INTO sessions SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), user_id, \
+    1, 0, refresh_key, refresh_token, refresh_issued_at, refresh_expires_at, rotated_at, auth_time, \
+    amr, expires_at, idle_expires_at, persistent, address, device, created_at, NULL, NULL \
+    FROM (SELECT row_number() OVER () AS n, * FROM sessions LIMIT 10000) AS numbered; ANALYZE";
+
+const ROTATION: &str = "\\set n random(1, 10000)\n\
+    SELECT sessions.id AS sid, user_id, generation AS gen, seen_generation, refresh_key, \
+    refresh_token, refresh_issued_at, refresh_expires_at, rotated_at, auth_time, amr, expires_at, \
+    idle_expires_at, persistent, address, device, sessions.created_at AS begun, ended_at, end_reason, \
+    login, login_key, name, email, roles, permissions, password, disabled, users.created_at \
+    FROM sessions JOIN users ON users.id = sessions.user_id \
+    WHERE sessions.id = decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex') \\gset\n\
+    UPDATE sessions SET generation = :gen + 1, seen_generation = greatest(seen_generation, :gen), \
+    refresh_key = '0123456789abcdef', refresh_token = id, refresh_issued_at = 1, \
+    refresh_expires_at = 2, rotated_at = 3, idle_expires_at = 4 \
+    WHERE id = :sid AND generation = :gen AND ended_at IS NULL;\n";
 
 async fn database(server: &str) -> (String, String) {
     let name = format!("bench_{}", TokenId::generate().unwrap());
