@@ -128,6 +128,9 @@ fn explain_code(error: &dyn DatabaseError) -> Option<(&'static str, bool)> {
         "57014" => ("the server gave it up, for it took too long", false),
         "55P03" => ("another held the lock for too long", false),
         "57P01" | "57P02" | "57P03" | "57P05" => ("the server is stopping or starting", true),
+        "08P01" if error.message().contains("startup parameter") => {
+            ("a connection pooler answers there; name the server itself as store.direct_url", true)
+        }
         code if code.starts_with("08") => ("the connection to the server broke", true),
         _ => return None,
     })

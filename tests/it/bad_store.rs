@@ -24,7 +24,8 @@ fn configure(folder: &Path, url: &str, lines: &str) {
     Process::configure(folder, &text);
 }
 
-fn assert_refused(url: &str, words: &[&str]) {
+/// That a gateway does not start on this store, and says so in one sentence with these words.
+pub(crate) fn assert_refused(url: &str, words: &[&str]) {
     let (found, text) = start_on(url);
     assert_eq!(found, Some(69), "{text}");
     let told: Vec<&str> = text.lines().filter(|line| line.starts_with("sallyport:")).collect();

@@ -25,13 +25,13 @@ fn setting(lines: &str) -> (Upstream, Gate) {
 }
 
 /// Sends a form as a browser does.
-fn send(client: &mut Client, path: &str, site: &str, fields: &[(&str, &str)]) -> Answer {
+pub(crate) fn send(client: &mut Client, path: &str, site: &str, fields: &[(&str, &str)]) -> Answer {
     let ask = client.ask("POST", path).field("Accept", "text/html").field("Origin", ORIGIN);
     let ask = ask.field("Sec-Fetch-Mode", "navigate").field("Sec-Fetch-Dest", "document");
     ask.field("Sec-Fetch-Site", site).form(fields).send()
 }
 
-fn log_in(client: &mut Client, name: &str, kept: &str) -> Answer {
+pub(crate) fn log_in(client: &mut Client, name: &str, kept: &str) -> Answer {
     let fields = [("username", name), ("password", PASSWORD), ("kept", kept)];
     send(client, "/auth/login", "same-origin", &fields)
 }
@@ -44,7 +44,7 @@ fn thrown_out(gate: &Gate) -> Client {
 }
 
 /// What the login page holds of the form.
-fn kept_in(answer: &Answer) -> String {
+pub(crate) fn kept_in(answer: &Answer) -> String {
     assert_eq!((answer.status, answer.one("x-sallyport")), (401, "login"), "{answer:#?}");
     assert!(answer.one("cache-control").ends_with("no-store"), "{answer:#?}");
     assert!(answer.one("www-authenticate").starts_with("Bearer"), "{answer:#?}");

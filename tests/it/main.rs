@@ -18,7 +18,7 @@
 //!   it, every look, and a form that survives its session;
 //! * `operator`, `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people
 //!   run and use it;
-//! * `replicas`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
+//! * `replicas`, `poolers`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
 //! * `replace`: other systems' clients, by config alone;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
@@ -58,6 +58,7 @@ mod one_reading;
 mod operator;
 mod outages;
 mod paths;
+mod poolers;
 mod processes;
 mod proxying;
 mod real_servers;

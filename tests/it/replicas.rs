@@ -12,6 +12,7 @@ use crate::harness::{
     ACCESS, Client, Cluster, Connection, Gate, HOST, PASSWORD, PATIENCE, Process, REFRESH, ROUTES,
     Upstream, add_user, response,
 };
+use crate::kept;
 
 /// Gateways before one application and on one server.
 pub(crate) struct Site {
@@ -70,7 +71,7 @@ impl Site {
     }
 
     /// Waits until every replica refuses, with this code, and says how long that took at most.
-    fn refused_everywhere(&self, client: &Client, code: &str) -> Duration {
+    pub(crate) fn refused_everywhere(&self, client: &Client, code: &str) -> Duration {
         let waited = Stopwatch::start();
         for replica in 0..self.replicas.len() {
             let mut there = self.moved(client, replica);
@@ -216,6 +217,38 @@ fn what_is_revoked_while_a_replica_is_down_it_knows_before_it_serves() {
     assert_eq!(site.replicas[1].admin("/readyz").status, 200);
     let verdict = site.moved(&client, 1).get("/a").verdict();
     assert_eq!(verdict, (401, "token_revoked".to_owned()));
+}
+
+#[test]
+fn a_form_that_was_kept_at_one_replica_is_given_back_once_over_all() {
+    let cluster = Cluster::start();
+    let site = Site::at(&cluster.url(), 3, "");
+    for round in 0..4 {
+        let mut ada = site.signed_in(0);
+        let copy = ada.twin();
+        assert_eq!(site.signed_in(1).post("/auth/sessions/end-others").status, 200);
+        site.refused_everywhere(&copy, "token_revoked");
+        let page = kept::send(&mut ada, "/save", "same-origin", &[("text", "private")]);
+        let kept = kept::kept_in(&page);
+        // The same page in many tabs, each answered by another replica.
+        let start = Barrier::new(6);
+        let mut given: Vec<u16> = thread::scope(|scope| {
+            let tabs: Vec<_> = (0..6)
+                .map(|number| {
+                    let (mut tab, kept, start) = (site.moved(&ada, number % 3), &kept, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        let answer = kept::log_in(&mut tab, "ada", kept);
+                        assert_eq!(answer.status == 200, answer.text().contains("private"));
+                        answer.status
+                    })
+                })
+                .collect();
+            tabs.into_iter().map(|tab| tab.join().unwrap()).collect()
+        });
+        given.sort_unstable();
+        assert_eq!(given, [200, 303, 303, 303, 303, 303], "round {round}");
+    }
 }
 
 /// A gateway within this process whose clock is this far from the server's.

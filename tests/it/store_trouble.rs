@@ -2,17 +2,13 @@
 //! and everything else goes on.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use rustix::process::Resource;
 use sallyport::clock::Stopwatch;
 
 use crate::harness::{
-    ACCESS, Answer, Client, PASSWORD, PATIENCE, Process, ROUTES, Upstream, add_user, response,
+    ACCESS, Answer, Client, Cluster, Disk, PASSWORD, PATIENCE, Process, ROUTES, Relay, Upstream,
+    add_user, response,
 };
 
 fn application() -> Upstream {
@@ -87,6 +83,39 @@ fn a_full_disk_stops_only_what_must_write_and_room_heals_it() {
 }
 
 #[test]
+fn a_full_disk_of_the_server_is_told_with_what_to_do_and_room_heals_it() {
+    let disk = Disk::of_megabytes(24);
+    let cluster = Cluster::start();
+    Cluster::own(&disk.path());
+    // Its log stays where there is room: without, the server itself stops, which is another test.
+    cluster.sql(&format!("CREATE TABLESPACE small LOCATION '{}'", disk.path().display()));
+    cluster.sql("ALTER DATABASE postgres SET default_tablespace = small");
+    let upstream = application();
+    let folder = tempfile::tempdir().unwrap();
+    let lines = format!("[store]\nurl = \"{}\"\n", cluster.url());
+    Process::configure(folder.path(), &config(&upstream, &lines));
+    add_user(folder.path(), "ada");
+    let process = Process::start(folder.path());
+    let mut client = signed_in(&process);
+    disk.fill();
+    // Until the last page that a table has is full.
+    let refused = (0..200).map(|_| process.client().log_in("ada", PASSWORD, true));
+    let refused = refused.into_iter().find(|answer| answer.status != 200).expect("it is not full");
+    assert_unavailable(&refused, "a login");
+    process.err.wait_for("the server's disk is full; make room");
+    // What fits where it stands is done; what does not costs nobody a cookie.
+    let answer = client.post("/auth/refresh");
+    if answer.status != 200 {
+        assert_unavailable(&answer, "a refresh");
+    }
+    assert_eq!(client.get("/a").text(), "the application");
+    assert_eq!(process.client().get("/public/a").text(), "the application");
+    disk.free();
+    assert_recovers(&process, &mut client);
+    assert_eq!(process.admin("/readyz").status, 200);
+}
+
+#[test]
 fn a_database_file_that_is_gone_is_missed_and_found_again() {
     let upstream = application();
     let folder = tempfile::tempdir().unwrap();
@@ -112,7 +141,7 @@ fn a_postgres_that_is_gone_is_missed_and_found_again() {
     let upstream = application();
     let mut url = url::Url::parse(&server).unwrap();
     let relay = Relay::before((url.host_str().unwrap(), url.port().unwrap_or(5432)));
-    url.set_port(Some(relay.address.port())).unwrap();
+    url.set_port(Some(relay.address().port())).unwrap();
     url.set_host(Some("127.0.0.1")).unwrap();
     // A database of its own: a schema would have to be made by hand.
     let name = format!("gone_{}", std::process::id());
@@ -140,68 +169,4 @@ fn make_database(server: &str, name: &str) {
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
         sqlx::query(create).execute(&mut connection).await.unwrap();
     });
-}
-
-/// A way to a server that can be cut, as when the server is stopped: connections end, and new ones
-/// are closed at once.
-struct Relay {
-    address: SocketAddr,
-    state: Arc<State>,
-}
-
-#[derive(Default)]
-struct State {
-    shut: AtomicBool,
-    open: Mutex<Vec<TcpStream>>,
-}
-
-impl Relay {
-    fn before(server: impl ToSocketAddrs) -> Self {
-        let server = server.to_socket_addrs().unwrap().next().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::<State>::default();
-        let relay = Self { address, state: Arc::clone(&state) };
-        // Ends with the test's process.
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if state.shut.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let Ok(server) = TcpStream::connect(server) else { continue };
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    state.open.lock().unwrap().push(from.try_clone().unwrap());
-                    thread::spawn(move || pour(from, to));
-                }
-            }
-        });
-        relay
-    }
-
-    fn open(&self, open: bool) {
-        self.state.shut.store(!open, Ordering::SeqCst);
-        if !open {
-            for stream in self.state.open.lock().unwrap().drain(..) {
-                // It may have ended by itself.
-                drop(stream.shutdown(Shutdown::Both));
-            }
-        }
-    }
-}
-
-fn pour(mut from: TcpStream, mut to: TcpStream) {
-    let mut chunk = vec![0; 16 * 1024];
-    let poured: io::Result<()> = (|| {
-        loop {
-            let count = from.read(&mut chunk)?;
-            if count == 0 {
-                return Ok(());
-            }
-            to.write_all(&chunk[..count])?;
-        }
-    })();
-    // However it ended, the other side is to know.
-    drop(poured);
-    drop(to.shutdown(Shutdown::Both));
 }

@@ -19,6 +19,8 @@ use crate::store::StoreError;
 pub(super) const CHANNEL: &str = "sallyport";
 /// How long a wait lasts at most while nobody listens.
 const DEAF: Duration = Duration::from_millis(500);
+/// What the operator is told then: nothing is lost but a part of a second.
+const DEAFENED: &str = "the store does not notify, so it is asked twice a second";
 /// As many notifications as one wait may answer together.
 const TOGETHER: usize = 1024;
 
@@ -54,7 +56,7 @@ impl Ear {
         let line = match Line::open(&pool).await {
             Ok(line) => Some(line),
             Err(error) => {
-                tracing::warn!(%error, "the store cannot notify, so it is asked again and again");
+                tracing::warn!(%error, "{DEAFENED}");
                 None
             }
         };
@@ -73,14 +75,22 @@ impl Ear {
                 () = &mut end => {}
             }
             *line = self.again().await;
+            if line.is_some() {
+                tracing::info!("the store notifies again");
+            }
             return Ok(());
         };
         match open.hear(end).await {
             Ok(Heard::Something | Heard::Nothing) => {}
             // What was said meanwhile is lost: the caller reads, and we listen anew.
-            Ok(Heard::Lost) => *line = self.again().await,
+            Ok(Heard::Lost) => {
+                *line = self.again().await;
+                if line.is_none() {
+                    tracing::warn!("{DEAFENED}");
+                }
+            }
             Err(error) => {
-                tracing::warn!(%error, "the store is not heard any more");
+                tracing::warn!(%error, "{DEAFENED}");
                 *line = None;
             }
         }

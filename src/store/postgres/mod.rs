@@ -9,8 +9,10 @@ mod keys;
 mod links;
 mod listen;
 pub(super) mod open;
+mod pooler;
 mod revocations;
 mod sessions;
+mod shelf;
 mod users;
 mod way;
 
@@ -90,13 +92,22 @@ impl Postgres {
     {
         let (way, patience) = (Arc::clone(&self.way), self.patience);
         let task = tokio::spawn(async move {
-            let (mut connection, _place) = way.take().await?;
+            let (mut taken, _place) = way.take().await?;
+            let connection = &mut taken.connection;
+            let done = async {
+                match way.pooler() {
+                    None => act(connection).await,
+                    Some(pooler) => pooler.within(connection, act).await,
+                }
+            };
             // The server gives up sooner; this is for one that does not answer at all.
-            let result = tokio::time::timeout(patience, act(&mut connection)).await;
+            let result = tokio::time::timeout(patience, done).await;
             let result = result.unwrap_or_else(|_| Err(StoreError::unavailable(Busy(patience))));
-            if result.as_ref().is_err_and(StoreError::is_of_the_way) {
-                connection.close_on_drop();
-                way.lost();
+            match &result {
+                Err(error) if error.is_of_the_way() => way.lost(),
+                // Not in the caller's time: it has its answer.
+                Err(_) => drop(tokio::spawn(async move { way.done(taken, true).await })),
+                Ok(_) => way.done(taken, false).await,
             }
             result
         });

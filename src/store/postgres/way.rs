@@ -7,20 +7,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
+use sqlx::{ConnectOptions, Connection, PgPool, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::open::bounds;
+use super::pooler::Pooler;
+use super::shelf::{Shelf, Taken};
 use crate::clock::Stopwatch;
 use crate::secret;
 use crate::store::fault::Busy;
 use crate::store::{StoreError, Waits};
 
-/// A connection that lay idle longer is asked whether it is still there before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long one host may take to let us in.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// Acts that may be under way or wait; one that comes then is refused at once.
@@ -30,18 +29,19 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)
 
 /// Shared by the store and its watcher.
 pub(super) struct Way {
-    pool: PgPool,
+    shelf: Shelf,
     /// For listening: without a pooler in between.
     direct: PgPool,
     hosts: Vec<PgConnectOptions>,
     direct_hosts: Vec<PgConnectOptions>,
+    pooler: Option<Pooler>,
     host: AtomicUsize,
     reopened: AtomicU64,
     /// Whether it can be gone.
     open: watch::Sender<bool>,
     /// Since when it cannot.
     closed: Mutex<Stopwatch>,
-    trouble: Arc<Mutex<Stopwatch>>,
+    trouble: Mutex<Stopwatch>,
     places: Arc<Semaphore>,
     turn: Duration,
 }
@@ -55,14 +55,15 @@ impl Way {
         connections: u32,
         waits: Waits,
     ) -> Arc<Self> {
-        // A pooler refuses settings that it does not know; there our own clock is the only bound.
-        let bound = direct_hosts.is_empty();
+        let pooler = (!direct_hosts.is_empty()).then(|| Pooler::new(waits));
         let hosts: Vec<PgConnectOptions> = hosts
             .into_iter()
-            .map(|one| if bound { one.options(bounds(waits.lock, waits.lock)) } else { one })
+            .map(|one| match pooler {
+                None => one.options(bounds(waits.lock, waits.lock)),
+                Some(_) => Pooler::options(one),
+            })
             .collect();
-        let direct_hosts = if bound { hosts.clone() } else { direct_hosts };
-        let trouble = Arc::new(Mutex::new(Stopwatch::start()));
+        let direct_hosts = if pooler.is_none() { hosts.clone() } else { direct_hosts };
         let options = |of: &[PgConnectOptions]| of.get(host).or(of.first()).cloned();
         let nowhere = "a URL has at least one host: split(',') gives one part or more";
         let listening = PgPoolOptions::new()
@@ -73,15 +74,16 @@ impl Way {
             .max_lifetime(None)
             .connect_lazy_with(options(&direct_hosts).expect(nowhere));
         Arc::new(Self {
-            pool: pool(options(&hosts).expect(nowhere), connections, waits, Arc::clone(&trouble)),
+            shelf: Shelf::new(options(&hosts).expect(nowhere), connections),
             direct: listening,
             hosts,
             direct_hosts,
+            pooler,
             host: AtomicUsize::new(host),
             reopened: AtomicU64::new(0),
             open: watch::Sender::new(true),
             closed: Mutex::new(Stopwatch::start()),
-            trouble,
+            trouble: Mutex::new(Stopwatch::start()),
             places: Arc::new(Semaphore::new(ACTS)),
             turn: waits.turn,
         })
@@ -92,15 +94,21 @@ impl Way {
         &self.direct
     }
 
+    /// How acts are done where a pooler stands in between.
+    pub(super) const fn pooler(&self) -> Option<&Pooler> {
+        self.pooler.as_ref()
+    }
+
     /// How often the server was lost and found again.
     pub(super) fn reopened(&self) -> u64 {
         self.reopened.load(Ordering::Acquire)
     }
 
-    /// A connection for one act, and its place among those under way.
+    /// A connection for one act, and its place among those under way. To be given back by
+    /// [`Self::done`].
     pub(super) async fn take(
         self: &Arc<Self>,
-    ) -> Result<(PoolConnection<Postgres>, OwnedSemaphorePermit), StoreError> {
+    ) -> Result<(Taken, OwnedSemaphorePermit), StoreError> {
         let busy = || StoreError::unavailable(Busy(self.turn));
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
         let mut open = self.open.subscribe();
@@ -112,14 +120,20 @@ impl Way {
         if !opened {
             return Err(StoreError::unavailable(Gone));
         }
-        let acquired = timeout_at(end, self.pool.acquire()).await;
-        match acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
-            Ok(connection) => Ok((connection, place)),
+        let taken = timeout_at(end, self.shelf.take(elapsed(&self.trouble))).await;
+        match taken.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(taken) => Ok((taken, place)),
             Err(error) => {
                 self.lost();
                 Err(error.into())
             }
         }
+    }
+
+    /// Takes a connection back from an act that has come to its end. One whose act was given up in
+    /// the midst must not come here.
+    pub(super) async fn done(&self, taken: Taken, failed: bool) {
+        self.shelf.give_back(taken, failed).await;
     }
 
     /// Says that the way was found closed: from now on the watcher looks for it.
@@ -170,7 +184,7 @@ impl Way {
             tracing::warn!(store.host = host + 1, "the store has moved to another host of its URL");
         }
         if let (Some(options), Some(direct)) = (self.hosts.get(host), self.direct_hosts.get(host)) {
-            self.pool.set_connect_options(options.clone());
+            self.shelf.lead_to(options.clone());
             self.direct.set_connect_options(direct.clone());
         }
         self.reopened.fetch_add(1, Ordering::Release);
@@ -182,35 +196,6 @@ impl Way {
 #[derive(Debug, thiserror::Error)]
 #[error("its server cannot be reached")]
 struct Gone;
-
-/// The pool for acts. The server gives up what takes longer than `waits.lock`, so that what was
-/// given up here is not done there later.
-fn pool(
-    options: PgConnectOptions,
-    connections: u32,
-    waits: Waits,
-    trouble: Arc<Mutex<Stopwatch>>,
-) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(waits.turn)
-        // A question before each act would cost a round trip; after a while of silence it pays, and
-        // for those that have not been used since something broke.
-        .test_before_acquire(false)
-        .before_acquire(move |connection, about| {
-            let quiet = elapsed(&trouble);
-            Box::pin(async move {
-                if about.idle_for >= quiet {
-                    return Ok(!is_read_only(connection).await?);
-                }
-                if about.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options)
-}
 
 /// The first host, from the one of number `from` on, that takes writes, within `wait` for each; with
 /// a connection to it. Otherwise what is wrong with the host that came nearest to it.
@@ -248,10 +233,10 @@ async fn enter(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     Ok(connection)
 }
 
-async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let answer: String =
-        sqlx::query_scalar("SHOW transaction_read_only").fetch_one(connection).await?;
-    Ok(answer == "on")
+pub(super) async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    // Not prepared: it goes through poolers, outside of any transaction.
+    let answer = sqlx::raw_sql("SHOW transaction_read_only").fetch_one(connection).await?;
+    Ok(answer.try_get::<String, _>(0)? == "on")
 }
 
 fn elapsed(since: &Mutex<Stopwatch>) -> Duration {

@@ -68,6 +68,11 @@ impl Cluster {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The port of that address.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The URL of its one database.
     pub(crate) fn url(&self) -> String {
         format!("postgres://sallyport@{}/postgres?sslmode=disable", self.host())
@@ -85,8 +90,13 @@ impl Cluster {
         let file = self.data().join(name);
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        Self::own(&file);
+    }
+
+    /// Gives a folder to the user that the server runs as.
+    pub(crate) fn own(folder: &Path) {
         if is_root() {
-            let done = Command::new("chown").arg("postgres").arg(&file).status().unwrap();
+            let done = Command::new("chown").arg("postgres").arg(folder).status().unwrap();
             assert!(done.success());
         }
     }
@@ -161,10 +171,7 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         // Whoever the server runs as must come in, and its data must be its own.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        if is_root() {
-            let done = Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap();
-            assert!(done.success());
-        }
+        Self::own(folder.path());
         // Freed again at once; another program that takes it makes the start fail, loudly.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self { folder, port }
@@ -182,7 +189,11 @@ impl Drop for Cluster {
 
 /// A program of Postgres. The server refuses to run as root.
 fn program(name: &str) -> Command {
-    let path = bin().join(name);
+    unprivileged(&bin().join(name))
+}
+
+/// A program that refuses to run as root, as the server's user if we are root.
+pub(super) fn unprivileged(path: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(path);
@@ -214,7 +225,7 @@ fn bin() -> PathBuf {
     })
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }
 
