@@ -324,7 +324,7 @@ impl Journey {
         let pool = self.pools.get(index).ok_or_else(no_pool)?;
         visit.upstream = Some(index);
         let sent = Stopwatch::start();
-        let Rewritten { outbound, upgrade } = ready;
+        let Rewritten { outbound, handshake } = ready;
         let times = self.route_at(visit.route).map_or(&pool.upstream().times, |route| &route.times);
         let answer = pool.send(outbound, times).await;
         let elapsed = sent.elapsed();
@@ -352,12 +352,12 @@ impl Journey {
         }
         // Nobody asked to switch, or not to WebSocket: what follows would not be HTTP.
         let unasked = || Rejection::UpstreamInvalid("a 101 that nobody asked for".into());
-        let client = upgrade.ok_or_else(unasked)?;
-        if visit.socket.as_ref().is_some_and(|socket| !socket.is_answered(inbound.headers())) {
+        let handshake = handshake.ok_or_else(unasked)?;
+        if !handshake.is_answered(inbound.headers()) {
             let wrong = "its Sec-WebSocket-Accept belongs to another handshake";
             return Err(Rejection::UpstreamInvalid(wrong.into()).into());
         }
-        Ok(self.switch(index, client, inbound, visit))
+        Ok(self.switch(index, handshake.client, inbound, visit))
     }
 
     /// Leaves HTTP: the two connections become one stream, for as long as its caller may go on.

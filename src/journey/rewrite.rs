@@ -6,10 +6,12 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
 
 use super::Journey;
 use super::admit::{Asked, Visit};
 use super::authenticate::{Credential, Source};
+use super::socket::Handshake;
 use crate::access::{Identity, Permit};
 use crate::config::{HostPolicy, Mapping, Route, Upstream, UpstreamHttp};
 use crate::id::AppId;
@@ -25,8 +27,8 @@ const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// What goes to the upstream, and what must be kept until its answer.
 pub(super) struct Rewritten {
     pub(super) outbound: Outbound,
-    /// The client's end of a switch to WebSocket, if it asked for one.
-    pub(super) upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// The switch to WebSocket that the client asks for, if it does.
+    pub(super) handshake: Option<Box<Handshake>>,
 }
 
 /// What the steps before have made out.
@@ -53,9 +55,13 @@ impl Journey {
         else {
             return Err(Rejection::Internal("the route has no upstream".into()));
         };
-        let upgrade = asks_to_switch(&head, &body, visit)
-            .then(|| head.extensions.remove::<hyper::upgrade::OnUpgrade>())
-            .flatten();
+        if let Some(socket) = &visit.socket {
+            socket.ask(&mut head.headers);
+        }
+        let handshake = asks_to_switch(&head, &body, visit)
+            .then(|| head.extensions.remove::<OnUpgrade>())
+            .flatten()
+            .and_then(|client| Handshake::of(&head.headers, client));
         if self.shared.via.is_in(&head.headers) {
             return Err(Rejection::Loop);
         }
@@ -83,12 +89,9 @@ impl Journey {
         if matches!(known.credential, Credential::Valid(_, Source::Bearer)) {
             headers.remove(AUTHORIZATION);
         }
-        if upgrade.is_some() {
+        if handshake.is_some() {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        if let Some(socket) = &visit.socket {
-            socket.ask(headers);
         }
         let mut added = Added::default();
         arrival.hop.tell(trusted.then_some(&mut *headers), &known.asked.host, &mut added);
@@ -116,7 +119,7 @@ impl Journey {
             HostPolicy::Preserve => outbound.with_host(known.asked.host),
             HostPolicy::Server => outbound,
         };
-        Ok(Rewritten { outbound, upgrade })
+        Ok(Rewritten { outbound, handshake })
     }
 
     /// Says who calls, if anybody does.

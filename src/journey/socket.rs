@@ -1,5 +1,5 @@
-//! WebSocket over HTTP/2 (RFC 8441): the client asks for a stream, and the application is asked for a
-//! switch, as over HTTP/1.1.
+//! The handshake of WebSocket: whose answer an application's 101 must be. Over HTTP/2 (RFC 8441) the
+//! client asks for a stream, and the application is asked for a switch, as over HTTP/1.1.
 
 use std::any::Any;
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
 
 use super::body::Content;
 use crate::id::TokenId;
@@ -21,10 +22,37 @@ use crate::message::arrival::Arrival;
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// What we have asked the application in the client's name, and must see answered.
+/// A handshake that the application is asked, by its client over HTTP/1.1 or by us in its name.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    /// The client's end of the switch to come.
+    pub(super) client: OnUpgrade,
+    /// What only who has read this handshake can say.
+    accept: HeaderValue,
+}
+
+impl Handshake {
+    /// The handshake that these fields make. `None`: they have no key, or several, so that none could
+    /// be answered rightly (RFC 6455 section 4.2.1).
+    pub(super) fn of(headers: &HeaderMap, client: OnUpgrade) -> Option<Box<Self>> {
+        let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+        let (Some(key), None) = (keys.next(), keys.next()) else { return None };
+        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), GUID].concat());
+        let accept = HeaderValue::try_from(STANDARD.encode(hash.as_ref())).ok()?;
+        Some(Box::new(Self { client, accept }))
+    }
+
+    /// Whether the application has read our question (RFC 6455 section 4.1). A browser would find out
+    /// by itself; who attacks would not tell.
+    pub(super) fn is_answered(&self, headers: &HeaderMap) -> bool {
+        let mut answers = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+        (answers.next(), answers.next()) == (Some(&self.accept), None)
+    }
+}
+
+/// What we ask the application in the name of a client of HTTP/2.
 pub(super) struct Socket {
     key: HeaderValue,
-    accept: HeaderValue,
     arrival: Rc<Arrival>,
 }
 
@@ -39,22 +67,15 @@ impl Socket {
         }
         let random = TokenId::generate().ok()?;
         let key = STANDARD.encode(random.as_bytes());
-        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), GUID].concat());
-        let accept = HeaderValue::try_from(STANDARD.encode(hash.as_ref())).ok()?;
         let key = HeaderValue::try_from(key).ok()?;
         head.method = Method::GET;
         head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        Some(Box::new(Self { key, accept, arrival: Rc::clone(arrival) }))
+        Some(Box::new(Self { key, arrival: Rc::clone(arrival) }))
     }
 
     /// Asks in the client's name.
     pub(super) fn ask(&self, headers: &mut HeaderMap) {
         headers.insert(SEC_WEBSOCKET_KEY, self.key.clone());
-    }
-
-    /// Whether the application has read our question (RFC 6455 section 4.1).
-    pub(super) fn is_answered(&self, headers: &HeaderMap) -> bool {
-        headers.get(SEC_WEBSOCKET_ACCEPT) == Some(&self.accept)
     }
 
     /// The application's 101 as HTTP/2 says it (RFC 8441 section 5), and what keeps the connection

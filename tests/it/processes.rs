@@ -131,7 +131,8 @@ fn before_it_stops_accepting_it_says_for_a_while_that_it_is_not_ready() {
     let upstream = Upstream::play(|connection| {
         connection.request()?;
         connection.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\
               \x81\x05hello",
         )?;
         connection.rest().map(drop)

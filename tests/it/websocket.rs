@@ -2,6 +2,7 @@
 //! over when their session is.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sallyport::clock::Stopwatch;
@@ -123,11 +124,12 @@ fn a_websocket_is_a_tunnel_until_its_session_ends() {
 #[test]
 fn a_websocket_is_idle_only_when_neither_side_says_anything() {
     let (silence, silent) = std::sync::mpsc::channel::<()>();
-    let silent = std::sync::Mutex::new(silent);
+    let silent = Mutex::new(silent);
     let upstream = Upstream::play(move |connection| {
         connection.request()?;
         connection.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
         )?;
         // For three times as long as a silence may last, only this side speaks.
         for _ in 0..10 {
@@ -288,7 +290,7 @@ fn bytes_sent_before_a_switch_was_agreed_to_are_never_a_request_of_their_own() {
 }
 
 #[test]
-fn a_handshake_with_a_body_or_that_its_connection_does_not_name_is_no_switch() {
+fn a_handshake_with_a_body_without_one_key_or_that_its_connection_does_not_name_is_no_switch() {
     let upstream = Upstream::play(shouting);
     let gate = open_gate(&upstream);
     for fields in [
@@ -296,6 +298,7 @@ fn a_handshake_with_a_body_or_that_its_connection_does_not_name_is_no_switch() {
         "Connection: Upgrade\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         "Connection: keep-alive\r\n\r\n",
         "\r\n",
+        "Connection: Upgrade\r\nSec-WebSocket-Key: eA==\r\n\r\n",
     ] {
         let answer = gate.client().raw(format!(
             "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\n\
@@ -303,19 +306,64 @@ fn a_handshake_with_a_body_or_that_its_connection_does_not_name_is_no_switch() {
         ));
         assert_eq!(answer.unwrap().text(), "no switch", "{fields:?}");
     }
+    // One without a key can be answered by nobody.
+    let answer = gate.client().raw(format!(
+        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    ));
+    assert_eq!(answer.unwrap().text(), "no switch");
 }
 
 #[test]
-fn a_101_that_nobody_asked_for_is_a_502() {
-    let upstream = Upstream::play(|connection| {
-        connection.request()?;
-        connection.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
-        )?;
-        connection.rest().map(drop)
+fn a_101_that_nobody_asked_for_or_that_answers_something_else_is_a_502_and_nothing_is_tunnelled() {
+    const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    let asked = Arc::new(Mutex::new(String::new()));
+    let upstream = Upstream::play({
+        let asked = Arc::clone(&asked);
+        move |connection| {
+            connection.request()?;
+            let fields = asked.lock().unwrap().clone();
+            let head = format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\nbehind it");
+            connection.send(head.as_bytes())?;
+            connection.rest().map(|rest| assert_eq!(rest, b"", "something was tunnelled"))
+        }
     });
     let gate = open_gate(&upstream);
-    assert_eq!(gate.client().get("/a").verdict(), (502, "upstream_invalid".to_owned()));
+    let wrong = (502, "upstream_invalid".to_owned());
+    let with = |fields: String| *asked.lock().unwrap() = fields;
+    for fields in [
+        "Connection: Upgrade\r\nUpgrade: h2c\r\n".to_owned(),
+        // Nobody asked for this, either.
+        format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{ACCEPT}"),
+    ] {
+        with(fields);
+        assert_eq!(gate.client().get("/a").verdict(), wrong);
+    }
+    for fields in [
+        String::new(),
+        ACCEPT.to_owned(),
+        format!("Connection: Upgrade\r\n{ACCEPT}"),
+        format!("Upgrade: websocket\r\n{ACCEPT}"),
+        format!("Connection: Upgrade\r\nUpgrade: h2c\r\n{ACCEPT}"),
+        format!("Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n{ACCEPT}"),
+        format!("Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n{ACCEPT}"),
+        // Another handshake's answer, none, and two.
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: eA==\r\n".to_owned(),
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n".to_owned(),
+        format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{ACCEPT}{ACCEPT}"),
+    ] {
+        with(fields.clone());
+        let (mut wire, answer) = handshake(&gate.client(), "");
+        assert_eq!(answer.unwrap().verdict(), wrong, "{fields:?}");
+        // It may be closed already.
+        drop(wire.send("hello"));
+        let own = [("origin", ORIGIN)];
+        let refused = gate.client().stream("/socket", "websocket", &own).map(drop);
+        assert_eq!(refused.unwrap_err(), 502, "{fields:?}");
+    }
+    // The rest of it was right.
+    with(format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{ACCEPT}"));
+    let (_wire, answer) = handshake(&gate.client(), "");
+    assert_eq!(answer.unwrap().status, 101);
 }
 
 /// A gateway before `upstream` that lets everybody in.

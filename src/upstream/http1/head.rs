@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::chunked::Chunked;
@@ -84,6 +84,10 @@ pub(super) fn read(block: &Bytes, method: &Method) -> Result<(Response<()>, Fram
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Fault::Disorder("its status is none"))?;
+    let http11 = parsed.version == Some(1);
+    if status == StatusCode::SWITCHING_PROTOCOLS && !(http11 && is_to_websocket(parsed.headers)) {
+        return Err(Fault::Disorder("it switches to what nobody asked for"));
+    }
     let mut headers = HeaderMap::with_capacity(parsed.headers.len() + FIELDS_SPARE);
     let mut hop = Hop::default();
     for field in parsed.headers {
@@ -95,13 +99,25 @@ pub(super) fn read(block: &Bytes, method: &Method) -> Result<(Response<()>, Fram
     for name in &hop.listed {
         headers.remove(name);
     }
-    let http11 = parsed.version == Some(1);
     let keep_alive = if http11 { !hop.close } else { hop.keep_alive };
     let framing = hop.framing(&mut headers, status, method, http11)?;
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok((response, framing, keep_alive))
+}
+
+/// Whether a 101 says, as it must (RFC 9110 section 7.8), that it switches to WebSocket: nothing else
+/// is ever asked for, and whatever else it says would be tunnelled unread.
+fn is_to_websocket(fields: &[httparse::Header<'_>]) -> bool {
+    let all = |name: &'static str| {
+        fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name))
+    };
+    let mut upgrades = all(UPGRADE.as_str());
+    let (Some(protocol), None) = (upgrades.next(), upgrades.next()) else { return false };
+    let mut options = all(CONNECTION.as_str()).flat_map(|list| list.value.split(|&b| b == b','));
+    protocol.value.trim_ascii().eq_ignore_ascii_case(b"websocket")
+        && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// The fields of trailers, sharing the memory of `block`.
@@ -301,7 +317,6 @@ mod tests {
         assert!(empty("200", Method::HEAD), "it tells what GET would have");
         assert!(empty("304", Method::GET));
         assert!(!empty("204", Method::GET));
-        assert!(!empty("101", Method::GET));
         assert!(!empty("103", Method::GET));
     }
 
@@ -316,6 +331,34 @@ mod tests {
         assert!(!kept("1.1", "connection: x\r\nconnection: y, close\r\n"));
         assert!(!kept("1.0", ""));
         assert!(kept("1.0", "connection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn a_switch_is_to_websocket_or_it_is_none() {
+        let switch = |version: &str, fields: &str| {
+            let text = format!("HTTP/{version} 101 Switching Protocols\r\n{fields}\r\n");
+            answer(&text, &Method::GET).map(|read| read.1)
+        };
+        for proper in [
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+            "connection: keep-alive\r\nupgrade: WebSocket\r\nconnection: x , upgrade\r\n",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n",
+        ] {
+            assert_eq!(switch("1.1", proper), Ok(Framing::Length(0)), "{proper:?}");
+        }
+        for other in [
+            "",
+            "Upgrade: websocket\r\n",
+            "Connection: upgrade\r\n",
+            "Connection: close\r\nUpgrade: websocket\r\n",
+            "Connection: upgrade\r\nUpgrade: h2c\r\n",
+            "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n",
+            "Connection: upgrade\r\nUpgrade: websocket/13\r\n",
+        ] {
+            assert!(switch("1.1", other).is_err(), "{other:?}");
+        }
+        assert!(switch("1.0", "Connection: upgrade\r\nUpgrade: websocket\r\n").is_err());
     }
 
     #[test]
