@@ -7,11 +7,11 @@ use hyper::body::Incoming;
 
 use super::admit::{self, Visit};
 use super::body::Content;
+use super::own::read_whole;
 use super::rejected::MARKER;
 use super::{Journey, Stop};
 use crate::config::Origin;
 use crate::endpoints::FORM_BYTES;
-use crate::message::body::read_bounded;
 use crate::message::reject::Rejection;
 
 /// A request that waits for its body to be read and kept.
@@ -41,7 +41,7 @@ impl Journey {
     ) -> Result<Response<Content>, Stop> {
         let Held { why, head, body } = held;
         let limit = self.shared.config.limits.own_body_timeout;
-        let read = self.deadlines.limit(limit, read_bounded(body, FORM_BYTES)).await;
+        let read = self.deadlines.limit(limit, read_whole(&head, body, FORM_BYTES)).await;
         let Ok(Ok(body)) = read else { return Err(Stop::LogIn(why)) };
         let own = admit::target(&head, visit.secure)?.origin(visit.secure);
         let place = visit.path.as_ref().map_or("", |path| path.as_str());

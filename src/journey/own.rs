@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response};
-use hyper::body::Incoming;
+use http::{HeaderName, HeaderValue, Method, Response, Version};
+use hyper::body::{Body as _, Incoming};
 
 use super::admit::{PendingCookies, Target, Visit};
 use super::authenticate::{Credential, Known, Presented, Source};
@@ -153,9 +154,23 @@ impl Journey {
     ) -> Result<Fields, Rejection> {
         let limits = &self.shared.config.limits;
         let room = self.shared.endpoints.room_for_kept(endpoint, head);
-        let reading = read_bounded(body, limits.own_body_bytes.saturating_add(room));
+        let reading = read_whole(head, body, limits.own_body_bytes.saturating_add(room));
         let body = self.deadlines.limit(limits.own_body_timeout, reading).await;
         let body = body.map_err(|_elapsed| Rejection::RequestTimeout)??;
         Ok(form::read(form::content_type(&head.headers)?, &body, form::MAX_FIELDS)?)
     }
+}
+
+/// Reads a body whole, at most `max_bytes` of it.
+pub(super) async fn read_whole(
+    head: &Parts,
+    mut body: Incoming,
+    max_bytes: usize,
+) -> Result<Bytes, Rejection> {
+    let read = read_bounded(&mut body, max_bytes).await?;
+    if head.version == Version::HTTP_2 && !body.is_end_stream() {
+        // RFC 9113 section 8.1: hyper takes a stream that is reset without an error for a whole one.
+        return Err(Rejection::BodyBroken("the stream was reset".into()));
+    }
+    Ok(read)
 }

@@ -105,7 +105,7 @@ impl Journey {
         }
         let limits = &config.limits;
         let body = RequestBody::new(
-            body,
+            (head.version, body),
             known.route.body_bytes,
             Pace { stall: limits.body_stall_timeout, rate: limits.body_min_rate },
             &self.deadlines,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::AbortHandle;
@@ -51,6 +52,8 @@ pub struct RequestBody(Option<Box<Streaming>>);
 #[derive(Debug)]
 struct Streaming {
     incoming: Incoming,
+    /// Whether it comes as a stream of HTTP/2, which says by itself that it is whole.
+    stream: bool,
     left: u64,
     pace: Pace,
     deadline: Deadline,
@@ -114,8 +117,13 @@ impl RequestBody {
         Self(None)
     }
 
-    /// At most `limit` bytes of `incoming`, at this pace at least.
-    pub fn new(incoming: Incoming, limit: u64, pace: Pace, deadlines: &Rc<Deadlines>) -> Self {
+    /// At most `limit` bytes of `incoming`, a body of `version`, at this pace at least.
+    pub fn new(
+        (version, incoming): (Version, Incoming),
+        limit: u64,
+        pace: Pace,
+        deadlines: &Rc<Deadlines>,
+    ) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
@@ -123,6 +131,7 @@ impl RequestBody {
         let watch = None;
         Self(Some(Box::new(Streaming {
             incoming,
+            stream: version == Version::HTTP_2,
             left: limit,
             pace,
             deadline,
@@ -195,6 +204,11 @@ impl Body for RequestBody {
         streaming.deadline.disarm();
         streaming.turn(true);
         let frame = match frame {
+            // RFC 9113 section 8.1: without END_STREAM it is not whole, though hyper takes a stream that
+            // is reset without an error for one that has ended.
+            None if streaming.stream && !streaming.incoming.is_end_stream() => {
+                return streaming.fail(BodyFault::Broken);
+            }
             None => return Poll::Ready(None),
             Some(Err(_)) => return streaming.fail(BodyFault::Broken),
             Some(Ok(frame)) => streaming.cleaned(frame),
@@ -367,7 +381,12 @@ impl Source {
                 Poll::Ready(polled.map(|frame| frame.map_err(ResponseError::Broken)))
             }
             Self::Two { incoming, .. } => {
-                let polled = ready!(Pin::new(incoming).poll_frame(cx));
+                let polled = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                if polled.is_none() && !incoming.is_end_stream() {
+                    // As of a request: reset without an error, and yet not whole.
+                    let reset = ResponseError::Broken(Fault::Closed("within the body"));
+                    return Poll::Ready(Some(Err(reset)));
+                }
                 Poll::Ready(polled.map(|frame| frame.map_err(ResponseError::Stream)))
             }
         }

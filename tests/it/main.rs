@@ -7,8 +7,8 @@
 //! * `accounts`: signup, setup, invite, reset, password, the list of one's sessions;
 //! * `machines`: apps, and the tokens that they mint;
 //! * `doors`, `names`: the listeners beside the gate; certificates;
-//! * `proxying`, `forwarding`, `manners`, `http2`, `websocket`, `smuggling`, `misbehaving`: between the
-//!   client and the application;
+//! * `proxying`, `forwarding`, `manners`, `http2`, `websocket`, `smuggling`, `misbehaving`,
+//!   `misbehaving_h2`: between the client and the application;
 //! * `times`, `last_requests`: how long an application may take, and how connections end;
 //! * `one_reading`: whatever is sent, what is received is what was judged;
 //! * `real_servers`: nginx, Node and gRPC as people run them (`real/` has their files);
@@ -52,6 +52,7 @@ mod limits;
 mod machines;
 mod manners;
 mod misbehaving;
+mod misbehaving_h2;
 mod names;
 mod navigation;
 mod one_reading;

@@ -15,13 +15,18 @@ pub(crate) enum Taken {
     Ended,
 }
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
+/// RFC 9113 section 3.4.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `END_STREAM` and `END_HEADERS`.
 const WHOLE: u8 = 0x5;
 
@@ -31,7 +36,7 @@ pub(crate) fn reset_often(wire: &mut Wire, count: u32) -> Taken {
     let fields =
         [(":method", "GET"), (":scheme", "https"), (":authority", super::HOST), (":path", "/a")];
     let block = literals(&fields);
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     for number in 0..count {
         let stream = 2 * number + 1;
@@ -45,7 +50,7 @@ pub(crate) fn reset_often(wire: &mut Wire, count: u32) -> Taken {
     loop {
         match read(wire) {
             Err(_) | Ok((GOAWAY, ..)) => return Taken::Ended,
-            Ok((HEADERS, _, payload)) => return Taken::Answered(status(&payload)),
+            Ok((HEADERS, _, _, payload)) => return Taken::Answered(status(&payload)),
             Ok(_) => {}
         }
     }
@@ -56,7 +61,7 @@ pub(crate) fn reset_often(wire: &mut Wire, count: u32) -> Taken {
 pub(crate) fn carry_nothing(wire: &mut Wire, count: u32) -> Taken {
     let post =
         [(":method", "POST"), (":scheme", "https"), (":authority", super::HOST), (":path", "/a")];
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     // END_HEADERS alone: a body is to come.
     bytes.extend(frame(HEADERS, 0x4, 1, &literals(&post)));
@@ -72,7 +77,7 @@ pub(crate) fn carry_nothing(wire: &mut Wire, count: u32) -> Taken {
     bytes.extend(frame(DATA, 0x1, 1, &[]));
     drop(wire.send(bytes));
     loop {
-        let Ok((kind, stream, payload)) = read(wire) else { return Taken::Ended };
+        let Ok((kind, _, stream, payload)) = read(wire) else { return Taken::Ended };
         match (kind, stream) {
             (HEADERS, 1) => return Taken::Answered(status(&payload)),
             (GOAWAY, _) => return Taken::Ended,
@@ -86,7 +91,7 @@ pub(crate) fn carry_nothing(wire: &mut Wire, count: u32) -> Taken {
 pub(crate) fn ask_often(wire: &mut Wire, path: &str, count: u32) -> (u32, bool) {
     let fields =
         [(":method", "GET"), (":scheme", "https"), (":authority", super::HOST), (":path", path)];
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     for number in 0..count {
         bytes.extend(frame(HEADERS, WHOLE, 2 * number + 1, &literals(&fields)));
@@ -95,7 +100,7 @@ pub(crate) fn ask_often(wire: &mut Wire, path: &str, count: u32) -> (u32, bool) 
     let (mut answered, mut told) = (0, false);
     while answered < count {
         match read(wire) {
-            Ok((HEADERS, _, payload)) if status(&payload) == 200 => answered += 1,
+            Ok((HEADERS, _, _, payload)) if status(&payload) == 200 => answered += 1,
             Ok((GOAWAY, ..)) => told = true,
             Ok(_) => {}
             Err(_) => return (answered, true),
@@ -105,7 +110,7 @@ pub(crate) fn ask_often(wire: &mut Wire, path: &str, count: u32) -> (u32, bool) 
     loop {
         match read(wire) {
             Ok((GOAWAY, ..)) => told = true,
-            Ok((PING, _, payload)) if payload == b"in order" => return (answered, told),
+            Ok((PING, _, _, payload)) if payload == b"in order" => return (answered, told),
             Ok(_) => {}
             Err(_) => return (answered, true),
         }
@@ -116,7 +121,7 @@ pub(crate) fn ask_often(wire: &mut Wire, path: &str, count: u32) -> (u32, bool) 
 pub(crate) fn ask(wire: &mut Wire, fields: &[(&str, &str)]) -> Taken {
     wire.send(request(fields, &[])).unwrap();
     loop {
-        let Ok((kind, stream, payload)) = read(wire) else { return Taken::Ended };
+        let Ok((kind, _, stream, payload)) = read(wire) else { return Taken::Ended };
         match (kind, stream) {
             (HEADERS, 1) => return Taken::Answered(status(&payload)),
             (RST_STREAM, 1) => return Taken::Reset,
@@ -133,7 +138,7 @@ pub(crate) fn ask_and_take_nothing(wire: &mut Wire, fields: &[(&str, &str)]) -> 
     let no_window = [0, 4, 0, 0, 0, 0];
     wire.send(request(fields, &no_window)).unwrap();
     loop {
-        let Ok((kind, stream, payload)) = read(wire) else { return Taken::Ended };
+        let Ok((kind, _, stream, payload)) = read(wire) else { return Taken::Ended };
         match (kind, stream) {
             (HEADERS, 1) => assert_eq!(status(&payload), 200),
             (RST_STREAM, 1) => return Taken::Reset,
@@ -145,14 +150,14 @@ pub(crate) fn ask_and_take_nothing(wire: &mut Wire, fields: &[(&str, &str)]) -> 
 
 /// The bytes that open a connection with these settings, and one request on it.
 fn request(fields: &[(&str, &str)], settings: &[u8]) -> Vec<u8> {
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, settings));
     bytes.extend(frame(HEADERS, WHOLE, 1, &literals(fields)));
     bytes
 }
 
 /// A header block of these fields.
-fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         // RFC 7541 section 6.2.2: a literal that is not indexed, with its own name.
@@ -166,7 +171,8 @@ fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+/// A frame.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = length[1..].to_vec();
     bytes.extend([kind, flags]);
@@ -175,16 +181,18 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn read(wire: &mut Wire) -> io::Result<(u8, u32, Vec<u8>)> {
+/// The next frame: its type, flags, stream and payload.
+pub(crate) fn read(wire: &mut Wire) -> io::Result<(u8, u8, u32, Vec<u8>)> {
     let head = wire.bytes(9)?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
     let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
     let payload = wire.bytes(usize::try_from(length).unwrap())?;
-    Ok((head[3], stream, payload))
+    Ok((head[3], head[4], stream, payload))
 }
 
-/// RFC 7541 appendix A: seven statuses have a place in the static table.
-fn status(block: &[u8]) -> u16 {
+/// The status that a header block begins with, or 0. RFC 7541 appendix A: seven statuses have a place
+/// in the static table.
+pub(crate) fn status(block: &[u8]) -> u16 {
     // A change of the table's size may stand before it (section 6.3).
     let first = block.iter().find(|byte| **byte & 0xe0 != 0x20);
     match first {

@@ -39,7 +39,7 @@ pub(crate) use process::{Process, add_user, sallyport};
 pub(crate) use relay::Relay;
 pub(crate) use upstream::{Connection, Request, Upstream, response};
 pub(crate) use upstream2::{AnyBody, Upstream2};
-pub(crate) use wire::Wire;
+pub(crate) use wire::{Wire, is_timeout};
 
 /// How long a test waits for what must come at once. Long, for the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

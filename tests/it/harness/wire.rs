@@ -166,6 +166,7 @@ fn field(line: &str) -> Option<(String, String)> {
     Some((name.to_ascii_lowercase(), value.trim().to_owned()))
 }
 
-fn is_timeout(error: &io::Error) -> bool {
+/// Whether nothing came for as long as a test waits.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
