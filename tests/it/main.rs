@@ -7,7 +7,7 @@
 //! * `accounts`: signup, setup, invite, reset, password, the list of one's sessions;
 //! * `machines`: apps, and the tokens that they mint;
 //! * `doors`, `names`: the listeners beside the gate; certificates;
-//! * `proxying`, `forwarding`, `manners`, `http2`, `websocket`, `smuggling`, `misbehaving`,
+//! * `proxying`, `forwarding`, `manners`, `http2`, `http2_rules`, `websocket`, `smuggling`, `misbehaving`,
 //!   `misbehaving_h2`: between the client and the application;
 //! * `times`, `last_requests`: how long an application may take, and how connections end;
 //! * `one_reading`: whatever is sent, what is received is what was judged;
@@ -44,6 +44,7 @@ mod forwarding;
 mod gallery;
 mod harness;
 mod http2;
+mod http2_rules;
 mod imports;
 mod kept;
 mod last_requests;
