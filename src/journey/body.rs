@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::admit::Visit;
+use super::grpc;
 use crate::upstream::{Ending, ResponseBody};
 
 /// What hyper takes as the error of a body.
@@ -38,8 +38,8 @@ pub(super) enum Content {
 pub(super) struct Events {
     pub(super) body: ResponseBody,
     pub(super) stop: Stop,
-    /// What it ends with if it must.
-    pub(super) end: Option<HeaderMap>,
+    /// Whether it is gRPC's, which ends with trailers that say why.
+    pub(super) grpc: bool,
 }
 
 /// Ready when a stream must end.
@@ -73,9 +73,9 @@ impl Body for ReplyBody {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from))
             }
             Content::Events(events) => {
-                if events.stop.as_mut().poll(cx).is_ready() {
+                if let Poll::Ready(why) = events.stop.as_mut().poll(cx) {
                     // No error: the page reconnects, and is then told to log in.
-                    let end = events.end.take().map(|trailers| Ok(Frame::trailers(trailers)));
+                    let end = events.grpc.then(|| Ok(Frame::trailers(grpc::ended(why))));
                     this.content = Content::empty();
                     end
                 } else {

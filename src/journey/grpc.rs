@@ -6,12 +6,15 @@ use http::{Response, StatusCode};
 
 use super::body::Content;
 use crate::message::reject::Answer;
+use crate::upstream::Ending;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Of gRPC's statuses, `UNAUTHENTICATED`.
 const UNAUTHENTICATED: u16 = 16;
+/// And `UNAVAILABLE`: a caller tries again.
+const UNAVAILABLE: u16 = 14;
 
 /// Turns a refusal into gRPC's form.
 pub(super) fn refuse(answer: &Answer<'_>, response: &mut Response<Content>) {
@@ -27,11 +30,16 @@ pub(super) fn refuse(answer: &Answer<'_>, response: &mut Response<Content>) {
     }
 }
 
-/// The trailers of a stream whose caller may not go on.
-pub(super) fn ended() -> HeaderMap {
+/// The trailers of a stream that may not go on.
+pub(super) fn ended(why: Ending) -> HeaderMap {
+    let (status, message) = match why {
+        Ending::Session => (UNAUTHENTICATED, "the session has ended"),
+        Ending::Age => (UNAVAILABLE, "the stream is as old as it may be"),
+        Ending::Stopping => (UNAVAILABLE, "the gateway stops"),
+    };
     let mut trailers = HeaderMap::new();
-    trailers.insert(STATUS, UNAUTHENTICATED.into());
-    trailers.insert(MESSAGE, HeaderValue::from_static("the session has ended"));
+    trailers.insert(STATUS, status.into());
+    trailers.insert(MESSAGE, HeaderValue::from_static(message));
     trailers
 }
 
@@ -49,8 +57,7 @@ fn status(status: StatusCode) -> u16 {
         408 | 504 => 4,
         // RESOURCE_EXHAUSTED
         413 | 429 | 431 => 8,
-        // UNAVAILABLE
-        502 | 503 => 14,
+        502 | 503 => UNAVAILABLE,
         // INTERNAL
         _ => 13,
     }

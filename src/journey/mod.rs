@@ -44,6 +44,7 @@ use crate::upstream::{Ending, Inbound, Pool, Tunnel, tunnel};
 
 use admit::{Asked, SentHost, Target, Visit};
 use authenticate::{Credential, Known, Presented, Source};
+use authorize::is_grpc;
 pub use body::ReplyBody;
 use body::{Content, Telling};
 use memory::Memory;
@@ -342,8 +343,9 @@ impl Journey {
                 // It would be taken for an agreement.
                 return Err(Rejection::UpstreamInvalid("it did not switch".into()).into());
             }
-            let stop = reply::is_long_stream(&inbound)
-                .then(|| Box::pin(self.stop_of(index, visit)) as body::Stop);
+            let stop = reply::is_long_stream(&inbound).then(|| {
+                Box::pin(self.stop_of(index, is_grpc(inbound.headers()), visit)) as body::Stop
+            });
             let mut response = reply::from_upstream(inbound, stop);
             if let Some(route) = self.route_at(visit.route) {
                 reply::dress(response.headers_mut(), &route.manners);
@@ -371,7 +373,7 @@ impl Journey {
         let mut response = reply::switching(&inbound);
         let held = visit.socket.as_ref().and_then(|socket| socket.switched(&mut response));
         let idle = inbound.body().idle_limit();
-        let stop = self.stop_of(index, visit);
+        let stop = self.stop_of(index, false, visit);
         let ends = Tunnel { client, upstream: inbound.into_body(), idle };
         let (deadlines, under_way) = (Rc::clone(&self.deadlines), Rc::clone(&self.under_way));
         tokio::task::spawn_local(async move {
@@ -381,11 +383,16 @@ impl Journey {
         response
     }
 
-    /// Ready when a long stream of this visit must end.
-    fn stop_of(&self, index: usize, visit: &Visit) -> impl Future<Output = Ending> + use<> {
+    /// Ready when a long stream of this visit must end. `finite`: it ends by itself.
+    fn stop_of(
+        &self,
+        index: usize,
+        finite: bool,
+        visit: &Visit,
+    ) -> impl Future<Output = Ending> + use<> {
         let upstream = self.shared.config.upstreams.get(index);
         let age = upstream.and_then(|upstream| upstream.max_stream_age);
-        let open = self.tunnels.open(visit.caller.identity(), age, &self.deadlines);
+        let open = self.tunnels.open(visit.caller.identity(), finite, age, &self.deadlines);
         tunnels::counted(open, Arc::clone(&self.metrics))
     }
 

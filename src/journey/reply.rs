@@ -13,7 +13,7 @@ use super::admit::Visit;
 use super::authorize::{is_grpc, names_grpc};
 use super::body::{Content, Events, Stop};
 use super::rejected::MARKER;
-use super::{Journey, cors, grpc};
+use super::{Journey, cors};
 use crate::config::{Manners, Tls};
 use crate::endpoints::tell_limit;
 use crate::message::added::REQUEST_ID;
@@ -40,8 +40,8 @@ pub(super) fn from_upstream(inbound: Inbound, stop: Option<Stop>) -> Response<Co
     let content = match stop {
         None => Content::Upstream(body),
         Some(stop) => {
-            let end = is_grpc(&head.headers).then(grpc::ended);
-            Content::Events(Box::new(Events { body, stop, end }))
+            let grpc = is_grpc(&head.headers);
+            Content::Events(Box::new(Events { body, stop, grpc }))
         }
     };
     Response::from_parts(head, content)

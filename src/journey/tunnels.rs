@@ -34,22 +34,26 @@ const PRUNE_AT_LEAST: usize = 64;
 #[derive(Debug)]
 struct Tunnel {
     identity: Option<Arc<Identity>>,
+    /// Whether it comes to its end by itself, and is waited for when the gateway stops.
+    finite: bool,
     why: Cell<Ending>,
     end: Notify,
 }
 
 impl Tunnels {
     /// Enters a tunnel of `identity`, or of nobody, which may be as old as `age`. The future is ready
-    /// when it must end, and says why; the entry goes with the future.
+    /// when it must end, and says why; the entry goes with the future. `finite`: it ends by itself, and
+    /// has the time of any answer when the gateway stops.
     pub(super) fn open(
         &self,
         identity: Option<&Arc<Identity>>,
+        finite: bool,
         age: Option<Duration>,
         deadlines: &Rc<Deadlines>,
     ) -> impl Future<Output = Ending> + use<> {
         let identity = identity.map(Arc::clone);
         let why = Cell::new(Ending::Session);
-        let tunnel = Rc::new(Tunnel { identity, why, end: Notify::new() });
+        let tunnel = Rc::new(Tunnel { identity, finite, why, end: Notify::new() });
         let mut open = self.open.borrow_mut();
         // Those that have ended go when the list has doubled, so that it stays in proportion.
         if open.len() >= self.prune_at.get() {
@@ -86,20 +90,20 @@ impl Tunnels {
         if self.checked.replace(version) == version {
             return;
         }
-        self.end_where(Ending::Session, |identity| {
-            identity.is_some_and(|identity| is_revoked(revoked, identity))
+        self.end_where(Ending::Session, |tunnel| {
+            tunnel.identity.as_deref().is_some_and(|identity| is_revoked(revoked, identity))
         });
     }
 
-    /// Ends all: the gateway stops.
+    /// Ends all that would not end otherwise: the gateway stops.
     pub(super) fn end_all(&self) {
-        self.end_where(Ending::Stopping, |_| true);
+        self.end_where(Ending::Stopping, |tunnel| !tunnel.finite);
     }
 
-    fn end_where(&self, why: Ending, over: impl Fn(Option<&Identity>) -> bool) {
+    fn end_where(&self, why: Ending, over: impl Fn(&Tunnel) -> bool) {
         self.open.borrow_mut().retain(|tunnel| {
             let Some(tunnel) = tunnel.upgrade() else { return false };
-            let over = over(tunnel.identity.as_deref());
+            let over = over(&tunnel);
             if over {
                 tunnel.why.set(why);
                 tunnel.end.notify_one();
@@ -162,7 +166,7 @@ mod tests {
         };
         let (tunnels, revoked) = (Tunnels::default(), RevokedSet::new());
         let deadlines = Deadlines::new();
-        let open = |byte: u8| tunnels.open(Some(&identity(byte)), None, &deadlines);
+        let open = |byte: u8| tunnels.open(Some(&identity(byte)), true, None, &deadlines);
         let mut one = Box::pin(open(1));
         let mut two = Box::pin(open(2));
         let mut cx = Context::from_waker(Waker::noop());
@@ -185,13 +189,15 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_stops_ends_the_tunnels_of_nobody_too() {
+    fn a_gateway_that_stops_ends_the_tunnels_of_nobody_too_and_none_that_ends_by_itself() {
         let (tunnels, deadlines) = (Tunnels::default(), Deadlines::new());
-        let mut nobodys = Box::pin(tunnels.open(None, None, &deadlines));
+        let mut nobodys = Box::pin(tunnels.open(None, false, None, &deadlines));
+        let mut finite = Box::pin(tunnels.open(None, true, None, &deadlines));
         let mut cx = Context::from_waker(Waker::noop());
         tunnels.end_revoked(&RevokedSet::new());
         assert_eq!(nobodys.as_mut().poll(&mut cx), Poll::Pending);
         tunnels.end_all();
         assert_eq!(nobodys.as_mut().poll(&mut cx), Poll::Ready(Ending::Stopping));
+        assert_eq!(finite.as_mut().poll(&mut cx), Poll::Pending);
     }
 }

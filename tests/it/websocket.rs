@@ -167,7 +167,7 @@ fn a_websocket_handshake_refreshes_in_passing_and_the_cookies_ride_on_the_101() 
 }
 
 /// Agrees to WebSocket as a proper server does, greets with a frame, and sends back what comes.
-fn greeting(connection: &mut Connection) -> io::Result<()> {
+pub(crate) fn greeting(connection: &mut Connection) -> io::Result<()> {
     let Some(request) = connection.request()? else { return Ok(()) };
     let key = request.field("sec-websocket-key").pop().unwrap_or_default();
     let guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

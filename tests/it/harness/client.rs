@@ -80,6 +80,13 @@ impl Client {
         Wire::open_after(self.address, &self.tls(b"http/1.1"), first)
     }
 
+    /// The same for HTTP/2.
+    pub(crate) fn try_h2_wire(&self) -> io::Result<Wire> {
+        let mut wire = Wire::try_open(self.address, &self.tls(b"h2"))?;
+        wire.handshake()?;
+        Ok(wire)
+    }
+
     /// A connection on which HTTP/2 was agreed to, to write frames on by hand.
     pub(crate) fn h2_wire(&self) -> Wire {
         Wire::open(self.address, &self.tls(b"h2"))

@@ -1,5 +1,6 @@
 //! HTTP/2 by hand: frames with fields that no proper client would send (RFC 9113, RFC 7541).
 
+use std::collections::BTreeMap;
 use std::io;
 
 use super::Wire;
@@ -113,6 +114,68 @@ pub(crate) fn ask_often(wire: &mut Wire, path: &str, count: u32) -> (u32, bool) 
             Ok((PING, _, _, payload)) if payload == b"in order" => return (answered, told),
             Ok(_) => {}
             Err(_) => return (answered, true),
+        }
+    }
+}
+
+/// What a connection has brought that was told to end.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// Requests that were answered whole, with 200 and this body.
+    pub(crate) answered: usize,
+    /// Requests that the gateway said it had not read, to be sent again elsewhere.
+    pub(crate) unread: usize,
+}
+
+/// Asks for `path`, some at a time, until the gateway says that it takes no more (GOAWAY), and reads on
+/// until all that it took is answered. Panics if one is lost: then the gateway has broken its word.
+pub(crate) fn ask_until_told(wire: &mut Wire, path: &str, body: &[u8]) -> Served {
+    const AT_ONCE: usize = 10;
+    let fields =
+        [(":method", "GET"), (":scheme", "https"), (":authority", super::HOST), (":path", path)];
+    let block = literals(&fields);
+    wire.send([PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).unwrap();
+    let (mut open, mut next, mut told) = (BTreeMap::<u32, Vec<u8>>::new(), 1, false);
+    let mut served = Served { answered: 0, unread: 0 };
+    loop {
+        if told && open.is_empty() {
+            return served;
+        }
+        while !told && open.len() < AT_ONCE {
+            // Whether it is answered shows below, where it is lost.
+            drop(wire.send(frame(HEADERS, WHOLE, next, &block)));
+            open.insert(next, Vec::new());
+            next += 2;
+        }
+        let (kind, flags, stream, payload) = read(wire).unwrap_or_else(|error| {
+            panic!("{error}: {} requests are lost: {served:?}", open.len())
+        });
+        match kind {
+            HEADERS => assert_eq!(status(&payload), 200),
+            DATA => {
+                let came = open.get_mut(&stream).expect("it was asked for");
+                came.extend(&payload);
+                if flags & 0x1 != 0 {
+                    assert_eq!(open.remove(&stream).as_deref(), Some(body));
+                    served.answered += 1;
+                }
+                let taken = u32::try_from(payload.len()).unwrap().to_be_bytes();
+                if !payload.is_empty() {
+                    drop(wire.send(frame(WINDOW_UPDATE, 0, 0, &taken)));
+                }
+            }
+            PING if flags == 0 => drop(wire.send(frame(PING, 0x1, 0, &payload))),
+            SETTINGS if flags == 0 => drop(wire.send(frame(SETTINGS, 0x1, 0, &[]))),
+            GOAWAY => {
+                let last = u32::from_be_bytes(payload[..4].try_into().unwrap());
+                assert_eq!(payload[4..8], [0; 4], "it is no error");
+                told = true;
+                let before = open.len();
+                open.retain(|stream, _| *stream <= last);
+                served.unread += before - open.len();
+            }
+            RST_STREAM => panic!("request {stream} was reset: {served:?}"),
+            _ => {}
         }
     }
 }
