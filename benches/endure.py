@@ -7,7 +7,7 @@ bound is not kept.
     benches/endure.py stream idle             these alone
     benches/endure.py --program PATH --scale 0.1
 
-Needs Python 3.10 or newer and nothing besides. Figures are told in docs/PERFORMANCE.md.
+Needs Python 3.10 or newer, and curl for HTTP/2. Figures are told in docs/PERFORMANCE.md.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import resource
 import signal
 import socket
 import ssl
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,12 @@ import time
 
 MIB = 1024 * 1024
 PIECE = b"x" * 65536
+# What a slow peer takes in a second.
+SLOW_RATE = 24 * MIB
+# Logins asked for in a second.
+LOGINS = 500
+# Processes that make load, so that none of them is what is measured.
+LOADERS = 2
 
 CONFIG = """
 [listen]
@@ -58,8 +65,20 @@ body_bytes = "2GiB"
 """
 
 
+class Pace:
+    """Keeps whoever takes bytes at SLOW_RATE, if he is to be slow."""
+
+    def __init__(self, slow):
+        self.slow, self.begun = slow, time.monotonic()
+
+    def wait(self, taken):
+        if self.slow:
+            time.sleep(max(0.0, self.begun + taken / SLOW_RATE - time.monotonic()))
+
+
 class Application(multiprocessing.Process):
-    """Answers GET /down/BYTES with so many bytes, and anything else when its body has come."""
+    """Answers GET /down/BYTES with so many bytes, and anything else when its body has come, which it
+    takes at SLOW_RATE where the path says so."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -91,13 +110,14 @@ class Application(multiprocessing.Process):
             name, _, value = field.partition(b":")
             if name.lower() == b"content-length":
                 length = int(value)
-        taken = 0
+        path = line[1].decode()
+        taken, pace = 0, Pace(path.startswith("/slow/"))
         while taken < length:
             piece = reader.read(min(65536, length - taken))
             if not piece:
                 return False
             taken += len(piece)
-        path = line[1].decode()
+            pace.wait(taken)
         wanted = int(path.rsplit("/", 1)[1]) if path.startswith("/down/") else 0
         answer = str(taken).encode()
         size = wanted or len(answer)
@@ -117,7 +137,7 @@ class Gateway:
         folder = pathlib.Path(self.folder.name)
         everything = "\n".join(
             f'{key} = {{ count = 1000000, per = "1m" }}'
-    for key in ("per_account_and_network", "per_network", "per_account", "per_device")
+            for key in ("per_account_and_network", "per_network", "per_account", "per_device")
         )
         config = folder / "gateway.toml"
         config.write_text(CONFIG.format(port=app.port, attempts=everything))
@@ -138,7 +158,8 @@ class Gateway:
                 break
         # Whatever it says further is not waited for by anybody.
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
-        self.tls = ssl.create_default_context(cafile=str(folder / "certs/development.pem"))
+        self.certificate = str(folder / "certs/development.pem")
+        self.tls = ssl.create_default_context(cafile=self.certificate)
         self.tls.set_alpn_protocols(["http/1.1"])
 
     def __enter__(self):
@@ -155,6 +176,10 @@ class Gateway:
             if line.startswith(what + ":"):
                 return int(line.split()[1])
         raise SystemExit("the gateway has ended")
+
+    def forget_peak(self):
+        """Has the highest memory begin anew."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def connect(self, receive=0):
         stream = socket.socket()
@@ -190,40 +215,57 @@ def head(stream):
 
 
 def stream(gateway, scale):
-    """Large bodies past a slow peer."""
+    """Large bodies both ways, past peers that are as fast as they can be and such as are slow."""
     size = int(1024 * MIB * scale)
     before = gateway.memory()
 
-    def peak():
-        return gateway.memory("VmHWM") - before
-
-    for name, pause in (("down", 0.0), ("down to a client that pauses", 1 / 1024)):
-        part = size if pause == 0 else min(size, 256 * MIB)
+    def measured(name, work):
+        gateway.forget_peak()
         begun = time.monotonic()
+        work()
+        rate = size / MIB / (time.monotonic() - begun)
+        more = (gateway.memory("VmHWM") - before) / 1024
+        told(f"{size // MIB} MiB {name}: MiB/s", f"{rate:.0f}")
+        told("  highest memory above rest: MiB", f"{more:.1f}", "below 32", more < 32)
+
+    def down(slow):
         with gateway.connect(receive=65536) as client:
-            client.sendall(f"GET /down/{part} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            client.sendall(f"GET /down/{size} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             _, rest = head(client)
-            got = len(rest)
-            while got < part:
+            got, pace = len(rest), Pace(slow)
+            while got < size:
                 got += len(client.recv(65536))
-                if pause:
-                    time.sleep(pause)
-        rate = part / MIB / (time.monotonic() - begun)
-        told(f"{part // MIB} MiB {name}: MiB/s", f"{rate:.0f}")
-        told("  highest memory above rest: MiB", f"{peak() / 1024:.1f}", "below 32", peak() < 32 * 1024)
-    begun = time.monotonic()
-    with gateway.connect() as client:
-        client.sendall(
-            f"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode())
-        sent = 0
-        while sent < size:
-            sent += client.send(PIECE[: size - sent])
-        _, rest = head(client)
-        while len(rest) < len(str(size)):
-            rest += client.recv(100)
-        assert int(rest) == size, rest
-    told(f"{size // MIB} MiB up: MiB/s", f"{size / MIB / (time.monotonic() - begun):.0f}")
-    told("  highest memory above rest: MiB", f"{peak() / 1024:.1f}", "below 32", peak() < 32 * 1024)
+                pace.wait(got)
+
+    def up(path):
+        with gateway.connect() as client:
+            client.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
+                f"Content-Length: {size}\r\n\r\n".encode())
+            sent = 0
+            while sent < size:
+                sent += client.send(PIECE[: size - sent])
+            _, rest = head(client)
+            while len(rest) < len(str(size)):
+                rest += client.recv(100)
+            assert int(rest) == size, rest
+
+    def down_by_http2():
+        # Its window is larger than what it has taken, so that the gateway must wait for it.
+        url = f"https://localhost:{gateway.port}/down/{size}"
+        done = subprocess.run(
+            ["curl", "--http2", "--cacert", gateway.certificate, "--limit-rate", str(SLOW_RATE),
+             "--silent", "--output", "/dev/null", "--write-out", "%{http_version} %{size_download}",
+             "--header", "Host: localhost", url],
+            capture_output=True, check=True)
+        assert done.stdout.decode() == f"2 {size}", done.stdout
+
+    measured("down", lambda: down(False))
+    measured("up", lambda: up("/up"))
+    measured("down to a slow client", lambda: down(True))
+    measured("up to a slow application", lambda: up("/slow/up"))
+    if shutil.which("curl"):
+        measured("down to a slow client of HTTP/2", down_by_http2)
 
 
 def idle(gateway, scale):
@@ -285,119 +327,177 @@ def measure(gateway, name, requests):
     return p99
 
 
-async def slowly(gateway, kind, stop):
-    """One slow client: of heads, bodies or reads. Begins anew when it is cut off."""
-    while not stop.is_set():
-        try:
-            reader, writer = await asyncio.open_connection(
-                "127.0.0.1", gateway.port, ssl=gateway.tls, server_hostname="localhost", limit=4096)
-            if kind == 0:
-                parts = [b"GET /a HTTP/1.1\r\nHost: localhost\r\n"] + [b"X: y\r\n"] * 1000
-            elif kind == 1:
-                parts = [b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"]
-                parts += [b"x"] * 1000
-            else:
-                parts = [b"GET /down/10000000 HTTP/1.1\r\nHost: localhost\r\n\r\n"] + [b""] * 1000
-            for part in parts:
-                writer.write(part)
-                await writer.drain()
-                if kind == 2:
-                    await reader.read(512)
-                await asyncio.sleep(1)
-                if stop.is_set():
-                    break
-            writer.transport.abort()
-        except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
-            await asyncio.sleep(0.2)
+class Load(multiprocessing.Process):
+    """One of LOADERS processes that make `load` until they are told to stop; `load` is a coroutine
+    that takes the gateway, what is its share, and this."""
+
+    def __init__(self, load, gateway, share):
+        super().__init__(daemon=True)
+        self.load, self.gateway, self.share = load, gateway, share
+        self.ready, self.over = multiprocessing.Event(), multiprocessing.Event()
+        self.here, self.there = multiprocessing.Pipe()
+
+    def run(self):
+        async def all_of_it():
+            self.there.send(await self.load(self.gateway, self.share, self))
+
+        asyncio.run(all_of_it())
+
+    def stop(self):
+        """Ends it; what `load` has returned."""
+        self.over.set()
+        if not self.here.poll(60):
+            raise SystemExit("a process that makes load does not end")
+        result = self.here.recv()
+        self.join()
+        return result
 
 
-def beside(work, gateway, name, requests):
-    """Measures an honest client while `work` goes on on a thread of its own."""
-    stop, ready = threading.Event(), threading.Event()
-    other = threading.Thread(target=work, args=(stop, ready))
-    other.start()
-    ready.wait(120)
-    try:
-        return measure(gateway, name, requests)
-    finally:
-        stop.set()
-        other.join()
+def beside(load, gateway, amount, name, requests):
+    """Measures an honest client while others make `amount` of `load`; its p99, and what they say."""
+    others = [Load(load, gateway, amount / LOADERS) for _ in range(LOADERS)]
+    for other in others:
+        other.start()
+    for other in others:
+        if not other.ready.wait(120):
+            raise SystemExit(f"{name}: not all of them could connect")
+    among = measure(gateway, name, requests)
+    memory = gateway.memory()
+    return among, memory, [other.stop() for other in others]
+
+
+def compared(alone, among):
+    told("  p99 beside that alone", f"{among / alone:.1f}x", "below 10x or 50 ms",
+         among < 10 * alone or among < 50)
+
+
+async def dawdle(gateway, share, load):
+    """Slow clients: of heads, bodies and reads by a third each. Each begins anew when it is cut off."""
+    connected = 0
+
+    async def one(kind):
+        nonlocal connected
+        first = True
+        while not load.over.is_set():
+            try:
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", gateway.port, ssl=gateway.tls, server_hostname="localhost",
+                    limit=4096)
+                connected += first
+                first = False
+                if kind == 0:
+                    parts = [b"GET /a HTTP/1.1\r\nHost: localhost\r\n"] + [b"X: y\r\n"] * 1000
+                elif kind == 1:
+                    parts = [b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"]
+                    parts += [b"x"] * 1000
+                else:
+                    parts = [b"GET /down/10000000 HTTP/1.1\r\nHost: localhost\r\n\r\n"] + [b""] * 1000
+                for part in parts:
+                    writer.write(part)
+                    await writer.drain()
+                    if kind == 2:
+                        await reader.read(512)
+                    await asyncio.sleep(1)
+                writer.transport.abort()
+            except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
+                await asyncio.sleep(0.2)
+
+    tasks = [asyncio.create_task(one(number % 3)) for number in range(int(share))]
+    while not load.over.is_set():
+        if connected == len(tasks):
+            load.ready.set()
+        await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Login(asyncio.Protocol):
+    """A connection on which one login after another is asked for."""
+
+    BODY = b'{"username":"user0","password":"not the password at all"}'
+    REQUEST = (b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+               b"Content-Length: %d\r\n\r\n" % len(BODY)) + BODY
+
+    def __init__(self, idle, counts):
+        self.idle, self.counts, self.came = idle, counts, b""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def ask(self):
+        self.transport.write(self.REQUEST)
+
+    def data_received(self, data):
+        self.came += data
+        top, whole, rest = self.came.partition(b"\r\n\r\n")
+        if not whole:
+            return
+        length = int(top.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        if len(rest) >= length:
+            status = top.split()[1].decode()
+            self.counts[status] = self.counts.get(status, 0) + 1
+            self.came = b""
+            self.idle.append(self)
+
+    def connection_lost(self, _):
+        if self in self.idle:
+            self.idle.remove(self)
+
+
+async def log_in(gateway, share, load):
+    """So many logins in a second, whether those before are answered or not."""
+    loop, idle, counts = asyncio.get_running_loop(), [], {}
+
+    async def connect():
+        _, login = await loop.create_connection(
+            lambda: Login(idle, counts), "127.0.0.1", gateway.port, ssl=gateway.tls,
+            server_hostname="localhost")
+        return login
+
+    for _ in range(int(share)):
+        idle.append(await connect())
+    begun, asked, warm = time.monotonic(), 0, 3.0
+    counted = begun
+    while not load.over.is_set():
+        while asked < (time.monotonic() - begun) * share:
+            # As long as there are too few, one more connection.
+            login = idle.pop() if idle else await connect()
+            login.ask()
+            asked += 1
+        if warm and time.monotonic() - begun > warm:
+            warm, counted = None, time.monotonic()
+            counts.clear()
+            before = asked
+            load.ready.set()
+        await asyncio.sleep(0.005)
+    lasted = time.monotonic() - counted
+    return {"offered": (asked - before) / lasted} | {
+        status: count / lasted for status, count in counts.items()}
 
 
 def slow(gateway, scale):
     """Clients that send heads and bodies by the byte, and such as hardly read."""
     count, requests = int(1000 * scale), int(2000 * max(scale, 0.1))
     alone = measure(gateway, "nobody else", requests)
-
-    def work(stop, ready):
-        async def run():
-            tasks = [asyncio.create_task(slowly(gateway, n % 3, stop)) for n in range(count)]
-            await asyncio.sleep(5)
-            ready.set()
-            while not stop.is_set():
-                await asyncio.sleep(0.1)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run(run())
-
     before = gateway.memory()
-    among = beside(work, gateway, f"among {count} slow clients", requests)
-    told("  memory of each slow one: KiB", f"{(gateway.memory() - before) / count:.1f}")
-    told("  p99 beside that alone", f"{among / alone:.1f}x", "below 10x or 50 ms",
-         among < 10 * alone or among < 50)
+    among, memory, _ = beside(dawdle, gateway, count, f"among {count} slow clients", requests)
+    told("  memory of each slow one: KiB", f"{(memory - before) / count:.1f}")
+    compared(alone, among)
 
 
 def logins(gateway, scale):
     """Five hundred logins asked for in a second, far more than can be hashed."""
-    requests = int(2000 * max(scale, 0.1))
+    wanted, requests = int(LOGINS * min(scale, 1.0)), int(2000 * max(scale, 0.1))
     alone = measure(gateway, "nobody else", requests)
-    counts = {}
-
-    def work(stop, ready):
-        async def one(until):
-            body = b'{"username":"user0","password":"not the password at all"}'
-            while not stop.is_set():
-                try:
-                    reader, writer = await asyncio.open_connection(
-                        "127.0.0.1", gateway.port, ssl=gateway.tls, server_hostname="localhost")
-                    while not stop.is_set():
-                        until[0] += 1 / 500
-                        await asyncio.sleep(max(0, until[0] - time.monotonic()))
-                        writer.write(
-                            b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\n"
-                            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-                            + body)
-                        top = await reader.readuntil(b"\r\n\r\n")
-                        status = top.split()[1].decode()
-                        counts[status] = counts.get(status, 0) + 1
-                        for line in top.lower().split(b"\r\n"):
-                            if line.startswith(b"content-length:"):
-                                await reader.readexactly(int(line.split(b":")[1]))
-                except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
-                    await asyncio.sleep(0.05)
-
-        async def run():
-            until = [time.monotonic()]
-            tasks = [asyncio.create_task(one(until)) for _ in range(300)]
-            await asyncio.sleep(3)
-            ready.set()
-            while not stop.is_set():
-                await asyncio.sleep(0.1)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run(run())
-
-    begun = time.monotonic()
-    among = beside(work, gateway, "among logins", requests)
-    each = {status: count / (time.monotonic() - begun) for status, count in sorted(counts.items())}
-    told("  logins answered in a second, by status",
-         ", ".join(f"{status}: {rate:.0f}" for status, rate in each.items()))
-    told("  p99 beside that alone", f"{among / alone:.1f}x", "below 10x or 50 ms",
-         among < 10 * alone or among < 50)
+    among, _, rates = beside(log_in, gateway, wanted, f"among {wanted} logins a second", requests)
+    total = {key: sum(rate.get(key, 0) for rate in rates) for key in sorted(set().union(*rates))}
+    offered = total.pop("offered")
+    told("  logins offered in a second", f"{offered:.0f}", f"at least {wanted * 9 // 10}",
+         offered >= wanted * 0.9)
+    told("  answered in a second, by status",
+         ", ".join(f"{status}: {rate:.0f}" for status, rate in total.items()))
+    compared(alone, among)
 
 
 def main():
