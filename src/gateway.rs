@@ -4,6 +4,8 @@
 mod admin;
 mod captcha;
 mod core;
+#[cfg(fuzzing)]
+pub mod memory;
 
 use std::io;
 use std::net::SocketAddr;

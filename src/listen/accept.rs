@@ -147,6 +147,15 @@ impl ConnectionPermit {
     }
 }
 
+#[cfg(fuzzing)]
+impl ConnectionPermit {
+    /// Of a connection that nobody counts.
+    pub(super) fn free() -> Self {
+        let counts = Counts { open: AtomicUsize::new(1), ..Counts::default() };
+        Self { counts: Arc::new(counts), core: Arc::new(AtomicUsize::new(1)), network: None }
+    }
+}
+
 impl Counts {
     fn add(&self, network: IpAddr, limit: usize) -> bool {
         let mut count = self.by_network.entry(network).or_insert(0);

@@ -35,6 +35,10 @@ use crate::journey::Journey;
 use crate::message::arrival::{Arrival, Named};
 use crate::observe::CoreMetrics;
 
+#[cfg(fuzzing)]
+#[path = "memory.rs"]
+mod memory;
+
 /// Bytes of responses that HTTP/2 may hold for a slow reader, per stream.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that a peer may have us reset before the connection is closed (CVE-2023-44487).

@@ -2,11 +2,14 @@
 
 use std::io;
 
+#[cfg(not(fuzzing))]
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::http1::Connection;
 use super::http2;
+#[cfg(fuzzing)]
+use super::memory::TcpStream;
 use super::tls::Trust;
 use super::wire::Wire;
 use crate::config::{Server, UpstreamHttp};

@@ -8,6 +8,8 @@ pub mod demo;
 mod frames;
 mod http1;
 mod http2;
+#[cfg(fuzzing)]
+pub mod memory;
 mod pool;
 mod tls;
 mod upgrade;

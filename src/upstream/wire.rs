@@ -5,9 +5,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+#[cfg(not(fuzzing))]
+use tokio::net::{
+    TcpStream,
+    tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
 use tokio_rustls::client::TlsStream;
+
+#[cfg(fuzzing)]
+use super::memory::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 
 /// Both directions.
 #[derive(Debug)]
