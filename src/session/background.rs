@@ -14,10 +14,12 @@ use super::foreign;
 use super::keys::{self, Keys};
 use super::limits::Limits;
 use super::password::Hashers;
+use super::progress::Progress;
 use super::stats::Stats;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::config;
 use crate::id::{Revoked, SessionId};
+use crate::store::attempts::{AttemptKey, Charged, Toll};
 use crate::store::import::PREFIXES_MAX;
 use crate::store::{Store, StoreError};
 use crate::token::RevokedSet;
@@ -62,24 +64,24 @@ pub(super) async fn heed_silence(revoked: Arc<RevokedSet>, pulse: Arc<Pulse>, ma
     }
 }
 
-/// Follows which keys other processes and replicas make, and what they revoke, from the sequence
-/// `last` on, for ever.
+/// Follows which keys other processes and replicas make, and what they revoke, from where `progress`
+/// stands on, for ever.
 pub(super) async fn follow(
     store: Arc<dyn Store>,
     revoked: Arc<RevokedSet>,
     keys: Arc<Keys>,
     pulse: Arc<Pulse>,
     clock: Clock,
-    mut last: i64,
+    mut progress: Progress,
 ) {
     let mut failing = false;
     let mut epoch = store.epoch();
-    for round in 1_u32.. {
+    let (mut all_read, mut keys_read) = (Stopwatch::start(), Stopwatch::start());
+    loop {
         let heard = store.changed(LOOK_EVERY).await;
         let present = store.epoch();
         // Everything from time to time: a store that was restored counts from lower numbers on.
-        let all = failing || present != epoch || round % ROUNDS_PER_FULL_READ == 0;
-        let after = if all { 0 } else { last - OVERLAP };
+        let all = failing || present != epoch || all_read.elapsed() > READ_ALL_EVERY;
         let read = match heard {
             Ok(()) if failing || present != epoch => {
                 let given = give_back(&*store, &revoked, &clock).await;
@@ -90,27 +92,37 @@ pub(super) async fn follow(
             }
             heard => heard,
         };
-        let read = match read {
-            Ok(()) => {
-                // The few rows of the ring cost less than to ask whether it was they that changed.
-                if let Err(error) = keys.reload().await {
-                    tracing::debug!(error = %cause(&error), "the signing keys could not be read");
-                }
-                read_revocations(&*store, &revoked, &pulse, after, clock.now()).await
-            }
-            Err(error) => Err(error),
-        };
-        match read {
-            Ok(highest) if all => last = highest,
-            Ok(highest) => last = last.max(highest),
-            Err(ref error) => {
-                if !failing {
-                    tracing::error!(error = %cause(error), "revocations cannot be read");
-                }
-                sleep(LOOK_EVERY).await;
+        // They are made long before they are used; what is heard is about revocations.
+        if read.is_ok() && (all || keys_read.elapsed() >= LOOK_EVERY) {
+            keys_read = Stopwatch::start();
+            if let Err(error) = keys.reload().await {
+                tracing::debug!(error = %cause(&error), "the signing keys could not be read");
             }
         }
-        failing = read.is_err();
+        let after = if all { 0 } else { progress.after() };
+        let read = match read {
+            Ok(()) => read_revocations(&*store, &revoked, &pulse, after, clock.now()).await,
+            Err(error) => Err(error),
+        };
+        failing = match read {
+            Ok(numbers) => {
+                if all {
+                    all_read = Stopwatch::start();
+                    progress = Progress::after_all(numbers.last().copied().unwrap_or(0));
+                }
+                progress.note(numbers);
+                // Of many that are written at once, most are found by one reading.
+                sleep(APART).await;
+                false
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::error!(error = %cause(&error), "revocations cannot be read");
+                }
+                sleep(LOOK_EVERY).await;
+                true
+            }
+        };
     }
 }
 
@@ -136,23 +148,22 @@ async fn give_back(
     Ok(())
 }
 
-/// Applies the store's revocations with a sequence above `after`; the highest sequence there was,
-/// or `after`. To apply one twice is harmless.
+/// Applies the store's revocations with a sequence above `after`; their sequences, in order. To apply
+/// one twice is harmless.
 pub(super) async fn read_revocations(
     store: &dyn Store,
     revoked: &RevokedSet,
     pulse: &Pulse,
     after: i64,
     now: Timestamp,
-) -> Result<i64, StoreError> {
+) -> Result<Vec<i64>, StoreError> {
     let entries = store.revocations(after, now).await?;
-    let mut last = after;
+    let numbers = entries.iter().map(|entry| entry.sequence).collect();
     for entry in entries {
         revoked.add(entry.subject, entry.expires_at);
-        last = last.max(entry.sequence);
     }
     pulse.beat();
-    Ok(last)
+    Ok(numbers)
 }
 
 /// Tells the store which generations were seen, until nobody is left to see any. The first goes
@@ -210,6 +221,9 @@ pub(super) async fn sweep(
         let now = clock.now();
         revoked.sweep(now);
         limits.sweep();
+        if !is_our_turn(&*store, "all", now).await {
+            continue;
+        }
         loop {
             match store.sweep(now, now.minus(KEEP_ENDED)).await {
                 // Others get their turn at the store between two batches.
@@ -222,6 +236,17 @@ pub(super) async fn sweep(
             }
         }
     }
+}
+
+/// Whether this replica is the one that sweeps this time. Where several share a store, one does it for
+/// all, and less often: it looks at every session.
+async fn is_our_turn(store: &dyn Store, what: &str, now: Timestamp) -> bool {
+    if !store.attempts_are_shared() {
+        return true;
+    }
+    let key = AttemptKey::of("sweep", &[what.as_bytes()]);
+    let turn = store.charge(&[Toll { key, limit: 1, per: SWEEP_SHARED }], now).await;
+    matches!(turn, Ok(Charged::Taken(_)))
 }
 
 /// Looks for which kinds of password hashes there are besides our own: accounts from elsewhere
@@ -254,7 +279,11 @@ pub(super) async fn sweep_audit(store: Arc<dyn Store>, settings: config::Audit, 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let before = clock.now().minus(settings.keep);
+        let now = clock.now();
+        if !is_our_turn(&*store, "audit", now).await {
+            continue;
+        }
+        let before = now.minus(settings.keep);
         loop {
             match store.sweep_audit(before, settings.max_rows).await {
                 Ok(true) => sleep(GATHER_FOR).await,
@@ -274,19 +303,23 @@ pub(super) const SIGHTS_MAX: usize = 4096;
 /// The longest time until a revocation of another process is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Sequence numbers read again each time, since they become visible out of order.
-const OVERLAP: i64 = 512;
-
 /// How often it is looked which kinds of password hashes there are: it reads all accounts.
 const LEARN_EVERY: Duration = Duration::from_secs(300);
 
-/// About a minute's worth of looks.
-const ROUNDS_PER_FULL_READ: u32 = 120;
+/// How often all revocations are read, and not only new ones.
+const READ_ALL_EVERY: Duration = Duration::from_secs(60);
+
+/// How long two readings of revocations are apart at least: a flood of logouts costs each replica so
+/// many readings and no more.
+const APART: Duration = Duration::from_millis(50);
 
 /// How long sights, and batches of a sweep, are apart.
 const GATHER_FOR: Duration = Duration::from_millis(100);
 
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// How often all replicas together sweep a store that they share.
+const SWEEP_SHARED: Duration = Duration::from_secs(5 * 60);
 
 /// How long a session is kept after its end, so that its user can be told how it ended.
 const KEEP_ENDED: Duration = Duration::from_secs(24 * 60 * 60);

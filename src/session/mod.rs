@@ -25,6 +25,7 @@ mod name;
 mod opaque;
 mod pair;
 mod password;
+mod progress;
 mod ready;
 mod refresh;
 mod stats;
@@ -81,6 +82,7 @@ use background::Pulse;
 use flight::Flights;
 use keys::Keys;
 use limits::Limits;
+use progress::Progress;
 use ready::Skew;
 
 /// What [`Sessions`] is made of.
@@ -227,7 +229,8 @@ impl Sessions {
         }
         let revoked = Arc::new(RevokedSet::new());
         let pulse = Arc::new(Pulse::default());
-        let last = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
+        let numbers = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
+        let progress = Progress::after_all(numbers.last().copied().unwrap_or(0));
         let skew = Arc::new(Skew::of(&*store, &clock).await);
         let apps = Arc::new(Directory::load(&*store).await?);
         let suspicious = captcha.as_ref().and_then(|captcha| captcha.settings().after());
@@ -244,7 +247,7 @@ impl Sessions {
             keys.clone(),
             pulse.clone(),
             clock.clone(),
-            last,
+            progress,
         );
         let sweep =
             background::sweep(store.clone(), revoked.clone(), limits.clone(), clock.clone());

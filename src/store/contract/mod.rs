@@ -76,6 +76,7 @@ macro_rules! every_promise {
                 a_single_token_is_revoked_until_it_expires,
                 a_sweep_removes_what_is_over_and_nothing_else,
                 a_sweep_goes_in_small_batches,
+                a_sweep_of_many_sessions_comes_to_its_end_and_starts_anew,
             },
             keys::{
                 a_key_is_added_only_behind_the_newest,

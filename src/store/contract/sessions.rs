@@ -2,6 +2,8 @@ use super::{
     Advance, MINUTE, NOW, Place, SessionId, Step, Timestamp, is_live, later, read, session,
     signed_in, step, user,
 };
+use futures_util::future::join_all;
+
 use crate::id::{Revoked, TokenId};
 use crate::store::StoreError;
 use crate::store::rows::{EndReason, Ended, Session, UserChange};
@@ -220,4 +222,26 @@ pub(super) async fn a_sweep_goes_in_small_batches(place: &impl Place) {
     }
     assert_eq!(rounds, 2);
     assert!(store.revocations(0, NOW).await.unwrap().is_empty());
+}
+
+pub(super) async fn a_sweep_of_many_sessions_comes_to_its_end_and_starts_anew(place: &impl Place) {
+    let store = place.open().await;
+    let (ada, kept) = signed_in(&*store, "ada", 1).await;
+    for _ in 0..2 {
+        let begun: Vec<Session> =
+            (0..600).map(|_| Session { expires_at: later(2), ..session(&ada) }).collect();
+        for begun in begun.chunks(100) {
+            let done = join_all(begun.iter().map(|one| store.begin_session(one))).await;
+            done.into_iter().for_each(Result::unwrap);
+        }
+        let mut rounds = 1;
+        while store.sweep(later(5), later(3)).await.unwrap() {
+            rounds += 1;
+        }
+        assert_eq!(rounds, 2);
+        for gone in &begun {
+            assert!(store.session(gone.id).await.unwrap().is_none());
+        }
+        assert!(store.session(kept[0].id).await.unwrap().is_some());
+    }
 }

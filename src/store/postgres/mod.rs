@@ -17,7 +17,7 @@ mod users;
 mod way;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,6 +45,23 @@ pub struct Postgres {
     ear: Ear,
     patience: Duration,
     seal: Seal,
+    swept: Mutex<Round>,
+}
+
+/// What a sweep still has to do until it comes to its end.
+#[derive(Clone)]
+struct Round {
+    /// The session behind which it goes on; `None`: all were looked at.
+    sessions: Option<Vec<u8>>,
+    /// Whether there may be more of everything else.
+    rest: bool,
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        // No id is before the empty one.
+        Self { sessions: Some(Vec::new()), rest: true }
+    }
 }
 
 /// How the server is reached, and how much of it one replica takes.
@@ -78,7 +95,21 @@ impl Postgres {
         let host = open::migrate(if direct.is_empty() { &hosts } else { &direct }, waits).await?;
         let way = Way::new(hosts, direct, host, reach.connections, waits);
         let ear = Ear::start(way.direct().clone()).await;
-        Ok(Self { way, ear, patience: waits.lock.saturating_add(GRACE), seal })
+        let patience = waits.lock.saturating_add(GRACE);
+        Ok(Self { way, ear, patience, seal, swept: Mutex::default() })
+    }
+
+    fn round(&self) -> Round {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Removes a batch of what is over, but for sessions; whether there may be more.
+    async fn sweep_rest(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let revocations = revocations::sweep(self, now).await?;
+        let links = links::sweep(self, now).await?;
+        let attempts = self.sweep_attempts(now).await?;
+        let minted = apps::sweep(self, now).await?;
+        Ok(revocations || links || attempts || minted)
     }
 
     /// Runs `act` on a connection of the pool, in a task of its own: an act that has begun runs to
@@ -289,12 +320,16 @@ impl Store for Postgres {
     }
 
     async fn sweep(&self, now: Timestamp, before: Timestamp) -> Result<bool, StoreError> {
-        let sessions = sessions::sweep(self, before).await?;
-        let revocations = revocations::sweep(self, now).await?;
-        let links = links::sweep(self, now).await?;
-        let attempts = self.sweep_attempts(now).await?;
-        let minted = apps::sweep(self, now).await?;
-        Ok(sessions || revocations || links || attempts || minted)
+        let Round { sessions, rest } = self.round();
+        let sessions = match sessions {
+            Some(from) => sessions::sweep(self, from, before).await?,
+            None => None,
+        };
+        let rest = rest && self.sweep_rest(now).await?;
+        let more = sessions.is_some() || rest;
+        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) =
+            if more { Round { sessions, rest } } else { Round::default() };
+        Ok(more)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -248,17 +248,37 @@ pub(super) async fn live(
     found.await
 }
 
-/// Removes a batch of sessions that ended or expired before `before`; whether there may be more.
-pub(super) async fn sweep(store: &Postgres, before: Timestamp) -> Result<bool, StoreError> {
+/// How many sessions one look for old ones goes through.
+const SLICE: i64 = 20_000;
+
+/// Looks through some sessions behind `from`, in the order of their ids, and removes a batch of those
+/// that ended or expired before `before`; where to go on, if there is more.
+pub(super) async fn sweep(
+    store: &Postgres,
+    from: Vec<u8>,
+    before: Timestamp,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let swept = store.act(move |connection| {
         Box::pin(async move {
-            // No index finds these: it would make every rotation write to it, to save a scan now
-            // and then. Replicas that sweep at the same time take different rows.
-            let sql = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
-                       WHERE ended_at < $1 OR expires_at < $1 OR idle_expires_at < $1 \
-                       LIMIT $2 FOR UPDATE SKIP LOCKED)";
-            let done = sqlx::query(sql).bind(before.millis()).bind(i64::from(SWEEP_BATCH));
-            Ok(done.execute(connection).await?.rows_affected() >= u64::from(SWEEP_BATCH))
+            // No index finds these: it would make every rotation write to it, to save a look now and
+            // then. By slices, since a look at a large table would last longer than a statement may.
+            let sql = "WITH slice AS MATERIALIZED (SELECT id, \
+                       ended_at < $1 OR expires_at < $1 OR idle_expires_at < $1 AS over \
+                       FROM sessions WHERE id > $2 ORDER BY id LIMIT $3), \
+                       old AS MATERIALIZED (SELECT id FROM slice WHERE over ORDER BY id LIMIT $4), \
+                       gone AS (DELETE FROM sessions WHERE id IN (SELECT id FROM old) \
+                       AND (ended_at < $1 OR expires_at < $1 OR idle_expires_at < $1)) \
+                       SELECT CASE WHEN (SELECT count(*) FROM old) = $4 \
+                       THEN (SELECT id FROM old ORDER BY id DESC LIMIT 1) \
+                       WHEN (SELECT count(*) FROM slice) = $3 \
+                       THEN (SELECT id FROM slice ORDER BY id DESC LIMIT 1) END";
+            let next = sqlx::query_scalar(sql)
+                .bind(before.millis())
+                .bind(from)
+                .bind(SLICE)
+                .bind(i64::from(SWEEP_BATCH))
+                .fetch_one(connection);
+            Ok(next.await?)
         })
     });
     swept.await
