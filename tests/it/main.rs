@@ -18,7 +18,7 @@
 //!   it, every look, and a form that survives its session;
 //! * `operator`, `processes`, `secrets`, `store_trouble`, `browser`, `examples`: the program as people
 //!   run and use it;
-//! * `replicas`, `poolers`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
+//! * `replicas`, `hearing`, `poolers`, `outages`, `bad_store`: several gateways on one Postgres, and what befalls it;
 //! * `replace`: other systems' clients, by config alone;
 //! * `harness`: what the other suites are made of, with proofs of its own.
 #![allow(
@@ -43,6 +43,7 @@ mod floods;
 mod forwarding;
 mod gallery;
 mod harness;
+mod hearing;
 mod http2;
 mod http2_rules;
 mod imports;
