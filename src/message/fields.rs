@@ -20,6 +20,11 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     }
 }
 
+/// Whether a field's name is none (RFC 9110 section 5.1): over HTTP/2, `http` lets a quote into it.
+fn is_no_token(name: &HeaderName) -> bool {
+    name.as_str().contains('"')
+}
+
 /// Most names of `Connection` fields that are honoured; a head has fewer fields than that.
 const MAX_CONNECTION_NAMES: usize = 256;
 
@@ -31,12 +36,12 @@ pub fn lists(headers: &HeaderMap, name: HeaderName, option: &str) -> bool {
     })
 }
 
-/// Removes the fields that belong to one connection, and those that `Connection` lists. Call it
-/// when all decisions have been made, and before fields of ours are added: a client may list any
+/// Removes the fields that belong to one connection, those that `Connection` lists, and those whose
+/// name nobody could write in HTTP/1.1. Call it when all decisions have been made, and before fields of ours are added: a client may list any
 /// name.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     strip_all_listed(headers);
-    remove_where(headers, is_hop_by_hop);
+    remove_where(headers, |name| is_hop_by_hop(name) || is_no_token(name));
 }
 
 /// Removes what `Connection` lists.
@@ -93,6 +98,7 @@ fn strip_listed(headers: &mut HeaderMap, list: &HeaderValue) {
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     remove_where(trailers, |name| {
         is_hop_by_hop(name)
+            || is_no_token(name)
             || name.as_str().starts_with("if-")
             || name.as_str().starts_with("content-")
             || name.as_str().starts_with("access-control-")
@@ -209,7 +215,8 @@ impl Firewall {
         let odd = bytes.iter().any(|&byte| is_odd(byte));
         if odd {
             let dotted = bytes.iter().any(|byte| matches!(byte, b'_' | b'.'));
-            return self.tells_who(bytes)
+            return is_no_token(name)
+                || self.tells_who(bytes)
                 || misleads(bytes)
                 || tells_where(bytes)
                 || (dotted && !self.allowed.contains(name));

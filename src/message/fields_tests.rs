@@ -184,6 +184,25 @@ fn any_number_of_refused_fields_is_removed() {
 }
 
 #[test]
+fn what_comes_through_has_a_name_that_http1_knows() {
+    let all = (0_u8..=255).filter_map(|byte| HeaderName::from_bytes(&[b'x', byte, b'y']).ok());
+    for name in all {
+        // RFC 9110 section 5.6.2: tchar.
+        let odd = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let token = name.as_str().bytes().all(odd);
+        let through = |strip: &dyn Fn(&mut HeaderMap)| {
+            let mut headers = HeaderMap::new();
+            headers.append(&name, HeaderValue::from_static("1"));
+            strip(&mut headers);
+            !headers.is_empty()
+        };
+        assert!(!passes(name.as_str(), true) || token, "{name}");
+        assert_eq!(through(&strip_hop_by_hop), token, "{name}");
+        assert_eq!(through(&strip_trailers), token, "{name}");
+    }
+}
+
+#[test]
 fn values_are_plain_or_percent_encoded() {
     for (text, value) in [
         ("ada", "ada"),

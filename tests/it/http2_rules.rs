@@ -249,6 +249,20 @@ fn what_h2_takes_for_trailers_though_it_is_none_never_comes_through() {
 }
 
 #[test]
+fn a_name_that_http1_could_not_write_ends_here() {
+    // RFC 9113 section 8.2.1 lets it be refused, and h2 does not. Found by the fuzz target `journey`.
+    let upstream = Upstream::answering(|_| response("200 OK", &[], BODY));
+    let gate = Gate::before(&upstream);
+    let odd = [("x\"y", "1"), ("\"", "1"), ("x", "1")];
+    let sent = [&fields("GET", "/public/a")[..], &odd].concat();
+    let sent = Send(frame(HEADERS, WHOLE, 1, &literals(&sent)));
+    play(&gate.client(), &row("8.2.1", [sent, Whole(1)])).unwrap();
+    let received = upstream.requests().pop().unwrap();
+    assert_eq!(received.field("x"), ["1"]);
+    assert!(!received.fields().iter().any(|(name, _)| name.contains('"')), "{received:?}");
+}
+
+#[test]
 fn a_form_for_us_that_its_client_has_not_sent_whole_is_not_read() {
     let upstream = Upstream::answering(|_| response("200 OK", &[], BODY));
     let gate = Gate::before(&upstream);
