@@ -55,7 +55,7 @@ use tunnels::Tunnels;
 
 /// What may become of a request beside `ok` and the labels of rejections, as access lines and
 /// metrics name it.
-pub const OUTCOMES: [&str; 4] = ["login", "preflight", "upstream_cut", "client_gone"];
+pub const OUTCOMES: [&str; 5] = ["login", "preflight", "upstream_cut", "client_gone", "unreadable"];
 
 /// What the cores share: it never changes while they run.
 pub struct Shared {

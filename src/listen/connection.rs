@@ -126,7 +126,8 @@ pub async fn serve(
     let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
     while let Some(socket) = sockets.recv().await {
         let opened = Opened::new(&connections.metrics);
-        let held = Held { draining: draining.clone(), _alive: alive.clone(), _opened: opened };
+        let peer = socket.peer;
+        let held = Held { draining: draining.clone(), _alive: alive.clone(), opened, peer };
         tokio::task::spawn_local(Rc::clone(&connections).begin(socket, held));
     }
     drop(alive);
@@ -137,7 +138,9 @@ pub async fn serve(
 struct Held {
     draining: watch::Receiver<bool>,
     _alive: mpsc::Sender<Infallible>,
-    _opened: Opened,
+    opened: Opened,
+    /// Who sends the bytes; behind a load balancer, that.
+    peer: SocketAddr,
 }
 
 impl Connections {
@@ -316,7 +319,12 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         }
         loop {
             return match connection.as_mut().poll(cx) {
-                Poll::Ready(_how_it_ended) => Poll::Ready(()),
+                Poll::Ready(how) => {
+                    if let Err(error) = how {
+                        held.opened.failed(&error, held.peer);
+                    }
+                    Poll::Ready(())
+                }
                 // Polled once more, so that the client is told.
                 Poll::Pending if !told && is_full() => {
                     told = true;
@@ -339,6 +347,14 @@ impl Opened {
     fn new(metrics: &Arc<CoreMetrics>) -> Self {
         metrics.connection_opened();
         Self(Arc::clone(metrics))
+    }
+
+    /// Counts a head that hyper has refused by itself: no request came of it, so nobody else does.
+    fn failed(&self, error: &hyper::Error, peer: SocketAddr) {
+        if error.is_parse() {
+            self.0.rejection("unreadable");
+            tracing::debug!(peer = %peer, error = %error, "what a client sent cannot be read");
+        }
     }
 }
 

@@ -16,7 +16,12 @@ impl Connections {
         draining: tokio::sync::watch::Receiver<bool>,
     ) {
         let (alive, _) = tokio::sync::mpsc::channel(1);
-        let held = Held { draining, _alive: alive, _opened: Opened::new(&self.metrics) };
+        let held = Held {
+            draining,
+            _alive: alive,
+            opened: Opened::new(&self.metrics),
+            peer: arrival.peer,
+        };
         match arrival.h2 {
             true => self.http2(stream, arrival, ConnectionPermit::free(), held),
             false => self.http1(stream, arrival, ConnectionPermit::free(), held),

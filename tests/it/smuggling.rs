@@ -223,6 +223,30 @@ fn a_head_that_is_too_large_or_too_slow_is_refused() {
 }
 
 #[test]
+fn what_is_no_request_is_refused_with_an_empty_answer_and_counted() {
+    let (upstream, gate) = setting();
+    for (number, (sent, status)) in [
+        ("no request at all\r\n\r\n".to_owned(), 400),
+        (format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\na b: c\r\n\r\n"), 400),
+        (format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "X: y\r\n".repeat(101)), 431),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut wire = gate.client().wire();
+        wire.send(sent).unwrap();
+        let answer = wire.answer("GET").unwrap().unwrap();
+        assert_eq!((answer.status, answer.one("connection")), (status, "close"));
+        assert!(answer.body.is_empty() && answer.field("x-sallyport").is_empty(), "{answer:#?}");
+        wire.must_close();
+        let count = format!("sallyport_rejections_total{{reason=\"unreadable\"}} {}", number + 1);
+        let shown = gate.admin("/metrics").text();
+        assert!(shown.lines().any(|line| line == count), "{shown}");
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[test]
 fn a_body_that_nobody_read_closes_the_connection_behind_the_refusal() {
     let (upstream, gate) = setting();
     let client = gate.client();
