@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Timestamp;
 use crate::config;
 use answer::Verdict;
+pub use spent::REMEMBERED;
 use spent::Spent;
 pub use stats::{Outcome, Stats};
 
@@ -31,6 +32,15 @@ pub type Ask = Box<dyn Fn(String) -> Asking + Send + Sync>;
 
 /// A call under way.
 pub type Asking = Pin<Box<dyn Future<Output = Result<(StatusCode, Bytes), Cause>> + Send>>;
+
+/// How somebody came past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// By a token that is spent now.
+    Once,
+    /// Without one that could be: the service is away, or the token is its own for tests.
+    Freely,
+}
 
 /// Why a call did not succeed.
 pub type Cause = Box<dyn Error + Send + Sync>;
@@ -101,17 +111,17 @@ impl Captcha {
         token: Option<&str>,
         client: IpAddr,
         now: Timestamp,
-    ) -> Result<(), CaptchaError> {
+    ) -> Result<Passed, CaptchaError> {
         let result = self.judge(token, client, now).await;
         let outcome = match &result {
-            Ok(()) => Outcome::Passed,
+            Ok(_) => Outcome::Passed,
             Err(CaptchaError::Missing) => Outcome::Missing,
             Err(CaptchaError::Failed) => Outcome::Failed,
             Err(CaptchaError::Unavailable(cause)) => {
                 tracing::warn!(%cause, "the captcha's service cannot be asked");
                 if self.settings.allow_on_failure {
                     self.stats.count(Outcome::LetPast);
-                    return Ok(());
+                    return Ok(Passed::Freely);
                 }
                 Outcome::Unavailable
             }
@@ -126,7 +136,7 @@ impl Captcha {
         token: Option<&str>,
         client: IpAddr,
         now: Timestamp,
-    ) -> Result<(), CaptchaError> {
+    ) -> Result<Passed, CaptchaError> {
         let token = token.filter(|token| !token.is_empty()).ok_or(CaptchaError::Missing)?;
         if token.len() > TOKEN_BYTES_MAX || token.chars().any(char::is_control) {
             return Err(CaptchaError::Failed);
@@ -147,7 +157,7 @@ impl Captcha {
             self.spent.forget(token);
         }
         match verdict? {
-            Verdict::Good => Ok(()),
+            Verdict::Good => Ok(if once { Passed::Once } else { Passed::Freely }),
             Verdict::Bad => Err(CaptchaError::Failed),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 
 /// How long a token is remembered. The services' are good for two to five minutes.
-const REMEMBERED: Duration = Duration::from_secs(600);
+pub const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Tokens remembered at most: only accepted ones and those under way are.
 const MOST: usize = 100_000;

@@ -1,12 +1,16 @@
 //! When somebody has to show that a person is there, and that they have.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Sessions;
 use super::limits::Charge;
 use super::name::login_key;
-use crate::captcha::CaptchaError;
+use crate::captcha::{CaptchaError, Passed, REMEMBERED};
+use crate::clock::Timestamp;
 use crate::config::{Act, CaptchaWhen};
+use crate::store::Store;
+use crate::store::attempts::{AttemptKey, Charged, Toll};
 use crate::store::audit::AuditKind;
 
 /// Who asks for something that a captcha may stand before.
@@ -51,11 +55,16 @@ impl Sessions {
         let (captcha, token) = (captcha.clone(), token.map(str::to_owned));
         let now = self.clock.now();
         // On the room, where the connection lives; to its end, though its caller has gone.
-        let verified =
-            self.room.spawn(async move { captcha.verify(token.as_deref(), client, now).await });
+        let store = Arc::clone(&self.store);
+        let verified = self.room.spawn(async move {
+            match captcha.verify(token.as_deref(), client, now).await? {
+                Passed::Once => spend(&*store, token.as_deref().unwrap_or_default(), now).await,
+                Passed::Freely => Ok(()),
+            }
+        });
         let verified = verified
             .await
-            .unwrap_or_else(|stopped| Err(CaptchaError::Unavailable(std::sync::Arc::new(stopped))));
+            .unwrap_or_else(|stopped| Err(CaptchaError::Unavailable(Arc::new(stopped))));
         match verified {
             Ok(()) => Ok(charge),
             Err(error) => {
@@ -88,5 +97,19 @@ impl Sessions {
                 CaptchaWhen::Always => true,
                 CaptchaWhen::AfterFailures(_) => self.limits.is_suspect(act, account, client),
             }
+    }
+}
+
+/// Marks a token that was accepted here as spent at every replica.
+async fn spend(store: &dyn Store, token: &str, now: Timestamp) -> Result<(), CaptchaError> {
+    // A store that nobody shares need not be asked: this process remembers.
+    if !store.attempts_are_shared() {
+        return Ok(());
+    }
+    let key = AttemptKey::of("captcha token", &[token.as_bytes()]);
+    match store.charge(&[Toll { key, limit: 1, per: REMEMBERED }], now).await {
+        Ok(Charged::Taken(_)) => Ok(()),
+        Ok(Charged::Refused(..)) => Err(CaptchaError::Failed),
+        Err(error) => Err(CaptchaError::Unavailable(Arc::new(error))),
     }
 }

@@ -14,7 +14,7 @@ use crate::harness::{
 const JSON: &str = "Content-Type: application/json";
 
 /// A service that says yes to each token that begins with `good`.
-fn service() -> Upstream {
+pub(crate) fn service() -> Upstream {
     Upstream::answering(|request| {
         let form: Vec<_> = form_urlencoded::parse(&request.body).into_owned().collect();
         let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value);

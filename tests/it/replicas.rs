@@ -6,13 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use sallyport::clock::{Clock, Stopwatch};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::{
     ACCESS, Client, Cluster, Connection, Gate, HOST, PASSWORD, PATIENCE, Process, REFRESH, ROUTES,
     Upstream, add_user, response,
 };
-use crate::kept;
+use crate::{captcha, kept};
 
 /// Gateways before one application and on one server.
 pub(crate) struct Site {
@@ -217,6 +218,44 @@ fn what_is_revoked_while_a_replica_is_down_it_knows_before_it_serves() {
     assert_eq!(site.replicas[1].admin("/readyz").status, 200);
     let verdict = site.moved(&client, 1).get("/a").verdict();
     assert_eq!(verdict, (401, "token_revoked".to_owned()));
+}
+
+#[test]
+fn a_captchas_token_is_good_once_over_all_replicas_though_the_service_would_take_it_again() {
+    let (cluster, service) = (Cluster::start(), captcha::service());
+    let url = service.url();
+    let lines = format!(
+        "[captcha]\nurl = \"{url}/siteverify\"\nsecret = \"the-secret\"\nsite_key = \"k\"\n\
+         [attempts]\nper_account_and_network = {{ count = 100, per = \"15m\" }}\n"
+    );
+    let site = Site::at(&cluster.url(), 3, &lines);
+    for round in 0..4 {
+        let token = format!("good {round}");
+        let body = json!({
+            "username": "ada", "password": PASSWORD, "cf-turnstile-response": token,
+        });
+        let start = Barrier::new(6);
+        let mut won: Vec<(u16, String)> = thread::scope(|scope| {
+            let tries: Vec<_> = (0..6)
+                .map(|number| {
+                    let mut client = site.replicas[number % 3].client();
+                    let (body, start) = (&body, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        let answer = client.ask("POST", "/auth/login").json(body).send();
+                        (
+                            answer.status,
+                            if answer.status == 200 { String::new() } else { answer.code() },
+                        )
+                    })
+                })
+                .collect();
+            tries.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        won.sort_unstable();
+        assert_eq!(won.remove(0).0, 200, "round {round}");
+        assert!(won.iter().all(|(_, code)| code == "captcha_failed"), "round {round}: {won:?}");
+    }
 }
 
 #[test]
