@@ -40,8 +40,10 @@ RECORD = HERE / "budget.json"
 # More than this above the budget is a failure; as much below it is told.
 MARGIN = 0.03
 
-# What only a core's thread goes through.
-CORE = "sallyport::journey::"
+# What only a core's thread goes through, and what only a thread that hashes. The others look after the
+# store by the clock, and not by the request: the slower the machine, the more they would seem to cost
+# one. They are less than a hundredth in all.
+CORE, HASHING = "sallyport::journey::", "argon2::Argon2::"
 
 CONFIG = """
 [listen]
@@ -126,8 +128,8 @@ class Counted:
         if done.returncode:
             raise SystemExit(f"callgrind does not listen: {done.stderr.decode()}")
 
-    def count(self, caller, warm, times):
-        """What one call costs the core."""
+    def count(self, caller, warm, times, through=CORE):
+        """What one call costs the threads that go through that, and what it costs all others."""
         for _ in range(warm):
             caller()
         self.tell("zero")
@@ -137,20 +139,14 @@ class Counted:
         for old in folder.iterdir():
             old.unlink()
         self.tell("dump", "counted")
-        # The other threads look after the store by the clock, and not by the request: the slower the
-        # machine, the more they would seem to cost one. They are less than a hundredth in all.
-        core = sum(map(total, folder.iterdir()))
-        if not core:
-            raise SystemExit(f"no thread went through {CORE}: is the journey called something else?")
-        return core / times
-
-
-def total(file):
-    """The instructions that one thread has taken, if it is a core."""
-    profile = file.read_text(encoding="utf-8", errors="replace")
-    if CORE not in profile:
-        return 0
-    return int(profile.partition("\nsummary:")[2].split(maxsplit=1)[0])
+        counts = {True: 0, False: 0}
+        for file in folder.iterdir():
+            profile = file.read_text(encoding="utf-8", errors="replace")
+            total = profile.partition("\nsummary:")[2].split(maxsplit=1)
+            counts[through in profile] += int(total[0]) if total else 0
+        if not counts[True]:
+            raise SystemExit(f"no thread went through {through}: is it called something else?")
+        return counts[True] / times, counts[False] / times
 
 
 class Http1:
@@ -169,79 +165,6 @@ class Http1:
         head, _ = loopback.exchange(self.stream, self.request)
         if loopback.status(head) != self.expected:
             raise SystemExit(f"expected {self.expected}: {head!r}")
-
-
-class Http2:
-    """Asks over HTTP/2, with what was said before told by its index (RFC 7541)."""
-
-    # RFC 9113 section 6.
-    DATA, HEADERS, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 4, 6, 7, 8
-    GET, HTTPS, STATUS_200 = b"\x82", b"\x87", 0x88
-
-    def __init__(self, counted):
-        self.stream = counted.gateway.connect("h2")
-        if self.stream.selected_alpn_protocol() != "h2":
-            raise SystemExit("no HTTP/2")
-        fields = [(":path", PATH), (":authority", "localhost"), *FIELDS]
-        # Browsers send each cookie as a field of its own (section 8.2.3).
-        fields += [("cookie", one) for one in counted.cookie.split("; ")]
-        self.block = self.GET + self.HTTPS + b"".join(
-            b"\x40" + text(name) + text(value) for name, value in fields)
-        # The newest has index 62.
-        self.again = self.GET + self.HTTPS + bytes(
-            0x80 | 62 + len(fields) - 1 - n for n in range(len(fields)))
-        self.number, self.come = 1, b""
-        window = (2**31 - 1 - 65535).to_bytes(4, "big")
-        self.stream.sendall(
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(self.SETTINGS, 0, 0, b"")
-            + self.frame(self.WINDOW_UPDATE, 0, 0, window))
-
-    @staticmethod
-    def frame(kind, flags, stream, content):
-        length = len(content).to_bytes(3, "big")
-        return length + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
-
-    def next(self):
-        """A frame: its kind, flags and content."""
-        while len(self.come) < 9 or len(self.come) < 9 + int.from_bytes(self.come[:3], "big"):
-            piece = self.stream.recv(65536)
-            if not piece:
-                raise SystemExit("the gateway closed instead of answering")
-            self.come += piece
-        end = 9 + int.from_bytes(self.come[:3], "big")
-        kind, flags, content = self.come[3], self.come[4], self.come[9:end]
-        self.come = self.come[end:]
-        return kind, flags, content
-
-    def __call__(self):
-        # END_HEADERS and END_STREAM.
-        self.stream.sendall(self.frame(self.HEADERS, 0x5, self.number, self.block))
-        self.number, self.block = self.number + 2, self.again
-        answered = ended = False
-        while not ended:
-            kind, flags, content = self.next()
-            if kind == self.HEADERS:
-                answered = content[0] == self.STATUS_200
-            if kind in (self.DATA, self.HEADERS):
-                ended = bool(flags & 0x1)
-            elif kind in (self.SETTINGS, self.PING) and not flags & 0x1:
-                self.stream.sendall(self.frame(kind, 0x1, 0, content if kind == self.PING else b""))
-            elif kind == self.GOAWAY:
-                raise SystemExit("the gateway says goodbye")
-        if not answered:
-            raise SystemExit("expected 200")
-
-
-def text(value):
-    """A string literal without Huffman's code (RFC 7541 section 5.2)."""
-    value = value.encode()
-    length = len(value)
-    if length < 127:
-        return bytes([length]) + value
-    rest, more = length - 127, b"\x7f"
-    while rest >= 128:
-        rest, more = rest >> 7, more + bytes([rest & 127 | 128])
-    return more + bytes([rest]) + value
 
 
 def fill(folder, sessions, revocations):
@@ -286,7 +209,7 @@ class Run:
         key = (prepare, *sorted(settings.items()))
         if key not in self.known:
             with Counted(self.program, config(self.app, **settings), prepare) as counted:
-                self.known[key] = counted.count(Http1(counted), warm, 1000)
+                self.known[key], _ = counted.count(Http1(counted), warm, 1000)
         return self.known[key]
 
     def budgets(self):
@@ -294,10 +217,11 @@ class Run:
         with Counted(self.program, config(self.app)) as counted:
             scenarios = {
                 "h1": Http1(counted),
-                "h2": Http2(counted),
+                "h2": loopback.Http2(
+                    counted.gateway.connect("h2"), PATH, FIELDS, counted.cookie),
                 "refused": Http1(counted, signed_in=False),
             }
-            found = {name: counted.count(one, 300, 1000) for name, one in scenarios.items()}
+            found = {name: counted.count(one, 300, 1000)[0] for name, one in scenarios.items()}
         self.known[(None,)] = found["h1"]
         return found
 
@@ -313,7 +237,9 @@ class Run:
         failed += pair("1, 1,000 servers", self.h1(), self.h1(servers=1000, warm=1300), MARGIN)
         for algorithm in ("ES256", "EdDSA"):
             failed += pair(f"HS256, {algorithm}", self.h1(), self.h1(algorithm=algorithm), 0.05)
-        return failed
+        with Counted(self.program, config(self.app)) as counted, counted.gateway.connect() as stream:
+            hashing, rest = counted.count(lambda: loopback.log_in(stream), 1, 4, HASHING)
+        return failed + pair("Argon2id, all of a login", hashing, hashing + rest, 0.02)
 
 
 def surroundings(toolchain):
