@@ -172,11 +172,6 @@ impl Journey {
         self.pools.iter().for_each(|pool| pool.sweep());
     }
 
-    /// Ends the streams of those whose session was ended.
-    pub fn end_tunnels(&self) {
-        self.tunnels.end_revoked(self.shared.sessions.revoked());
-    }
-
     /// The way to the upstream as far as nothing has to be waited for, and for most requests that is
     /// the whole way: each step returns what the next one needs, and an answer before the end is a
     /// [`Stop`]. Not async, so that a request under way is no larger than what it waits for.
@@ -392,7 +387,9 @@ impl Journey {
     ) -> impl Future<Output = Ending> + use<> {
         let upstream = self.shared.config.upstreams.get(index);
         let age = upstream.and_then(|upstream| upstream.max_stream_age);
-        let open = self.tunnels.open(visit.caller.identity(), finite, age, &self.deadlines);
+        let identity = visit.caller.identity();
+        let until = identity.map_or(tunnels::EVER, |identity| self.lasts_until(identity));
+        let open = self.tunnels.open(identity, finite, (age, until), &self.deadlines);
         tunnels::counted(open, Arc::clone(&self.metrics))
     }
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::Journey;
 use super::authenticate::is_revoked;
 use crate::access::Identity;
+use crate::clock::Timestamp;
 use crate::deadline::Deadlines;
 use crate::observe::CoreMetrics;
 use crate::token::RevokedSet;
@@ -25,7 +27,14 @@ pub(super) struct Tunnels {
     checked: Cell<u64>,
     /// How long the list may grow before the ended ones are taken out.
     prune_at: Cell<usize>,
+    /// When the first of them may have expired.
+    first_until: Cell<Option<Timestamp>>,
 }
+
+/// No end that is known beforehand.
+pub(super) const EVER: Timestamp = Timestamp::from_millis(i64::MAX);
+/// After which a store that has not answered is asked again; nobody is thrown out meanwhile.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// No version of the revocations: whoever was checked against it is checked again.
 const NEVER: u64 = u64::MAX;
@@ -36,6 +45,8 @@ struct Tunnel {
     identity: Option<Arc<Identity>>,
     /// Whether it comes to its end by itself, and is waited for when the gateway stops.
     finite: bool,
+    /// When its session has expired, as far as is known: then the store is asked.
+    until: Cell<Timestamp>,
     why: Cell<Ending>,
     end: Notify,
 }
@@ -43,17 +54,20 @@ struct Tunnel {
 impl Tunnels {
     /// Enters a tunnel of `identity`, or of nobody, which may be as old as `age`. The future is ready
     /// when it must end, and says why; the entry goes with the future. `finite`: it ends by itself, and
-    /// has the time of any answer when the gateway stops.
+    /// has the time of any answer when the gateway stops. `until`: when its session has expired, unless
+    /// it is refreshed.
     pub(super) fn open(
         &self,
         identity: Option<&Arc<Identity>>,
         finite: bool,
-        age: Option<Duration>,
+        (age, until): (Option<Duration>, Timestamp),
         deadlines: &Rc<Deadlines>,
     ) -> impl Future<Output = Ending> + use<> {
         let identity = identity.map(Arc::clone);
         let why = Cell::new(Ending::Session);
-        let tunnel = Rc::new(Tunnel { identity, finite, why, end: Notify::new() });
+        let tunnel =
+            Rc::new(Tunnel { identity, finite, until: Cell::new(until), why, end: Notify::new() });
+        self.expect(until);
         let mut open = self.open.borrow_mut();
         // Those that have ended go when the list has doubled, so that it stays in proportion.
         if open.len() >= self.prune_at.get() {
@@ -95,6 +109,26 @@ impl Tunnels {
         });
     }
 
+    /// Somebody may have expired at `until`.
+    fn expect(&self, until: Timestamp) {
+        let first = self.first_until.get().map_or(until, |first| first.min(until));
+        self.first_until.set(Some(first));
+    }
+
+    /// Those whose time has come, each once; called on every tick, and looks only when there is one.
+    fn expired(&self, now: Timestamp) -> Vec<Rc<Tunnel>> {
+        if self.first_until.get().is_none_or(|first| first > now) {
+            return Vec::new();
+        }
+        let open: Vec<_> = self.open.borrow().iter().filter_map(Weak::upgrade).collect();
+        let (over, rest): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|tunnel| tunnel.until.get() <= now);
+        self.first_until.set(rest.iter().map(|tunnel| tunnel.until.get()).min());
+        // Until it is known better.
+        over.iter().for_each(|tunnel| tunnel.until.set(EVER));
+        over
+    }
+
     /// Ends all that would not end otherwise: the gateway stops.
     pub(super) fn end_all(&self) {
         self.end_where(Ending::Stopping, |tunnel| !tunnel.finite);
@@ -105,11 +139,62 @@ impl Tunnels {
             let Some(tunnel) = tunnel.upgrade() else { return false };
             let over = over(&tunnel);
             if over {
-                tunnel.why.set(why);
-                tunnel.end.notify_one();
+                tunnel.end(why);
             }
             !over
         });
+    }
+}
+
+impl Tunnel {
+    fn end(&self, why: Ending) {
+        self.why.set(why);
+        self.end.notify_one();
+    }
+}
+
+impl Journey {
+    /// Ends the streams of those whose session was ended or has expired. Called on every tick.
+    pub fn end_tunnels(self: &Rc<Self>) {
+        self.tunnels.end_revoked(self.shared.sessions.revoked());
+        for tunnel in self.tunnels.expired(self.shared.clock.now()) {
+            match tunnel.identity.as_deref().and_then(|identity| identity.session) {
+                // Nobody can refresh it.
+                None => tunnel.end(Ending::Session),
+                Some(session) => {
+                    let (journey, tunnel) = (Rc::clone(self), Rc::downgrade(&tunnel));
+                    tokio::task::spawn_local(async move {
+                        let until = journey.shared.sessions.lasts_until(session).await;
+                        let Some(tunnel) = tunnel.upgrade() else { return };
+                        let now = journey.shared.clock.now();
+                        // It may have been refreshed by other requests.
+                        let later = match until {
+                            Ok(until) => until.filter(|until| *until > now),
+                            Err(_unknown) => Some(now.plus(ASK_AGAIN)),
+                        };
+                        match later {
+                            None => tunnel.end(Ending::Session),
+                            Some(later) => {
+                                tunnel.until.set(later);
+                                journey.tunnels.expect(later);
+                            }
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// When a caller's session has expired if nobody refreshes it, as far as its token tells.
+    pub(super) fn lasts_until(&self, identity: &Identity) -> Timestamp {
+        let settings = &self.shared.config.session;
+        match identity.session {
+            None => identity.expires_at,
+            Some(_) => {
+                let end = identity.auth_time.plus(settings.refresh_ttl);
+                identity.issued_at.plus(settings.idle_ttl).min(end)
+            }
+        }
     }
 }
 
@@ -141,7 +226,6 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::clock::Timestamp;
     use crate::id::{Revoked, SessionId, TokenId};
 
     #[test]
@@ -166,7 +250,7 @@ mod tests {
         };
         let (tunnels, revoked) = (Tunnels::default(), RevokedSet::new());
         let deadlines = Deadlines::new();
-        let open = |byte: u8| tunnels.open(Some(&identity(byte)), true, None, &deadlines);
+        let open = |byte: u8| tunnels.open(Some(&identity(byte)), true, (None, EVER), &deadlines);
         let mut one = Box::pin(open(1));
         let mut two = Box::pin(open(2));
         let mut cx = Context::from_waker(Waker::noop());
@@ -191,8 +275,8 @@ mod tests {
     #[test]
     fn a_gateway_that_stops_ends_the_tunnels_of_nobody_too_and_none_that_ends_by_itself() {
         let (tunnels, deadlines) = (Tunnels::default(), Deadlines::new());
-        let mut nobodys = Box::pin(tunnels.open(None, false, None, &deadlines));
-        let mut finite = Box::pin(tunnels.open(None, true, None, &deadlines));
+        let mut nobodys = Box::pin(tunnels.open(None, false, (None, EVER), &deadlines));
+        let mut finite = Box::pin(tunnels.open(None, true, (None, EVER), &deadlines));
         let mut cx = Context::from_waker(Waker::noop());
         tunnels.end_revoked(&RevokedSet::new());
         assert_eq!(nobodys.as_mut().poll(&mut cx), Poll::Pending);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Sessions;
+use crate::clock::Timestamp;
 use crate::id::{Revoked, SessionId, UserId};
 use crate::store::StoreError;
 use crate::store::audit::{Actor, AuditKind};
@@ -64,6 +65,18 @@ impl Sessions {
         let store = self.store.clone();
         let row = self.on_room(async move { store.session(session).await }).await?;
         Ok(row.map(|(session, _)| session.user))
+    }
+
+    /// When the session will have expired if nobody refreshes it, as the store knows it now. `None`: it
+    /// has ended, or is unknown.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn lasts_until(&self, session: SessionId) -> Result<Option<Timestamp>, StoreError> {
+        let store = self.store.clone();
+        let row = self.on_room(async move { store.session(session).await }).await?;
+        let row = row.map(|(session, _)| session).filter(|session| session.ended.is_none());
+        Ok(row.map(|session| session.idle_expires_at.min(session.expires_at)))
     }
 
     /// Ends all sessions of a user but `keep`; returns those ended.

@@ -241,6 +241,31 @@ fn a_websocket_over_http2_is_refused_like_any_other() {
 }
 
 #[test]
+fn a_stream_ends_when_its_session_has_expired_and_not_while_that_is_refreshed() {
+    const DAY: Duration = Duration::from_hours(24);
+    let upstream = Upstream::play(greeting);
+    let gate = Gate::with(&upstream, "[session]\njitter = 0\nidle_ttl = \"14d\"\n");
+    gate.add_user("ada", &[], &[]);
+    let (left, mut used) = (gate.signed_in("ada"), gate.signed_in("ada"));
+    let own = format!("Origin: {ORIGIN}\r\n");
+    let (mut of_left, mut of_used) = (handshake(&left, &own).0, handshake(&used, &own).0);
+    for wire in [&mut of_left, &mut of_used] {
+        assert_eq!(wire.bytes(7).unwrap(), b"\x81\x05hello");
+    }
+    gate.pass(DAY * 13);
+    // By itself a socket refreshes nothing.
+    assert_eq!(used.post("/auth/refresh").status, 200);
+    gate.pass(DAY + Duration::from_secs(1));
+    // 1008, without anybody's doing.
+    assert_eq!(of_left.bytes(4).unwrap(), [0x88, 2, 0x03, 0xf0]);
+    of_left.must_close();
+    of_used.send(b"\x82\x02hi").unwrap();
+    assert_eq!(of_used.bytes(4).unwrap(), b"\x82\x02hi");
+    gate.pass(DAY * 14);
+    assert_eq!(of_used.bytes(4).unwrap(), [0x88, 2, 0x03, 0xf0]);
+}
+
+#[test]
 fn a_stream_can_be_given_an_age() {
     let upstream = Upstream::play(greeting);
     let gate = open_gate_with(&upstream, "max_stream_age = \"1s\"");
