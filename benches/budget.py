@@ -242,13 +242,14 @@ class Run:
         return failed + pair("Argon2id, all of a login", hashing, hashing + rest, 0.02)
 
 
-def surroundings(toolchain):
+def surroundings(toolchain, given):
     """What moves a count and is not ours."""
     def said(*words):
         return subprocess.run(words, capture_output=True, text=True, check=True,
                               env=toolchain).stdout.split()
     flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
     return {
+        "build": "of another kind" if given else "by profile budget",
         "rustc": said("rustc", "--version")[1],
         "valgrind": said("valgrind", "--version")[0].removeprefix("valgrind-"),
         "libc": os.confstr("CS_GNU_LIBC_VERSION") or "other",
@@ -316,21 +317,25 @@ def main():
     parser.add_argument("--full", action="store_true", help="growth up to a million sessions")
     parser.add_argument("--program", type=pathlib.Path, help="default: built here")
     asked = parser.parse_args()
+    if unknown := set(asked.parts) - {"h1", "h2", "refused", "growth"}:
+        parser.error(f"there is no {', '.join(unknown)}")
+    if asked.bless and asked.program:
+        parser.error("a budget is recorded of what is built here")
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {"with": {}, "instructions": {}}
     if missing := [tool for tool in ("valgrind", "vgdb", "cargo") if not shutil.which(tool)]:
         raise SystemExit(f"budget.py: there is no {', '.join(missing)}; apt-get install valgrind")
     toolchain = pinned({} if asked.bless else record["with"])
     program = asked.program.resolve() if asked.program else build(toolchain)
-    around = surroundings(toolchain)
+    around = surroundings(toolchain, asked.program)
     run, failed = Run(program, asked.full), []
-    if unknown := set(asked.parts) - {"h1", "h2", "refused", "growth"}:
-        parser.error(f"there is no {', '.join(unknown)}")
     if not asked.parts or set(asked.parts) - {"growth"}:
         found = {name: count for name, count in run.budgets().items()
                  if not asked.parts or name in asked.parts}
         if asked.bless:
-            record = {"with": around, "instructions": {
-                **record["instructions"], **{name: round(count) for name, count in found.items()}}}
+            # What was recorded under something else is of no use any more.
+            kept = record["instructions"] if record["with"] == around else {}
+            new = {name: round(count) for name, count in found.items()}
+            record = {"with": around, "instructions": {**kept, **new}}
             RECORD.write_text(json.dumps(record, indent=2) + "\n")
         failed += compare(found, record, around)
     if not asked.parts or "growth" in asked.parts:
