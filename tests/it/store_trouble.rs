@@ -2,6 +2,7 @@
 //! and everything else goes on.
 
 use std::fs;
+use std::thread;
 
 use rustix::process::Resource;
 use sallyport::clock::Stopwatch;
@@ -159,6 +160,51 @@ fn a_postgres_that_is_gone_is_missed_and_found_again() {
     relay.open(true);
     assert_recovers(&process, &mut client);
     assert_eq!(process.admin("/readyz").status, 200);
+}
+
+#[test]
+fn a_server_that_is_gone_is_looked_for_by_one_and_is_not_run_over_when_it_is_back() {
+    let cluster = Cluster::start();
+    let relay = Relay::before(("127.0.0.1", cluster.port()));
+    let url = cluster.url().replace(&cluster.host(), &relay.address().to_string());
+    let upstream = application();
+    let folder = tempfile::tempdir().unwrap();
+    let lines = format!("[store]\nurl = \"{url}\"\nconnections = 4\npatience = \"1s\"\n");
+    Process::configure(folder.path(), &config(&upstream, &lines));
+    add_user(folder.path(), "ada");
+    let process = Process::start(folder.path());
+    // Each with a session of its own: refreshes of one would share an act.
+    let mut clients: Vec<Client> = (0..20).map(|_| signed_in(&process)).collect();
+    relay.open(false);
+    relay.came();
+    let mut everybody = |times: usize| {
+        thread::scope(|scope| {
+            for client in &mut clients {
+                scope.spawn(move || {
+                    for _ in 0..times {
+                        let status = client.post("/auth/refresh").status;
+                        assert!(status == 200 || status == 503, "{status}");
+                    }
+                });
+            }
+        });
+    };
+    everybody(25);
+    let came = relay.came();
+    assert!(came < 50, "{came} connections for 500 refreshes");
+    relay.open(true);
+    let waited = Stopwatch::start();
+    while process.admin("/readyz").status != 200 {
+        assert!(waited.elapsed() < PATIENCE, "it does not recover");
+    }
+    everybody(5);
+    // Four for acts, one that looked for it and two that listen; and what came before it was let in.
+    let came = relay.came();
+    assert!((1..=4 + 1 + 2 + 4).contains(&came), "{came} connections when it was back");
+    for mut client in clients {
+        let answer = client.post("/auth/refresh");
+        assert_eq!(answer.status, 200, "{answer:#?}");
+    }
 }
 
 fn make_database(server: &str, name: &str) {

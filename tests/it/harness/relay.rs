@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -18,6 +18,8 @@ pub(crate) struct Relay {
 struct State {
     shut: AtomicBool,
     mute: AtomicBool,
+    /// Connections that came.
+    came: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -32,6 +34,7 @@ impl Relay {
         // Ends with the test's process.
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                state.came.fetch_add(1, Ordering::SeqCst);
                 if state.shut.load(Ordering::SeqCst) {
                     continue;
                 }
@@ -50,6 +53,11 @@ impl Relay {
     /// Where it listens.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections came, let through or not, since this was asked the last time.
+    pub(crate) fn came(&self) -> usize {
+        self.state.came.swap(0, Ordering::SeqCst)
     }
 
     /// Keeps notifications back on every connection that is made from now on.
