@@ -1,7 +1,13 @@
 //! Certificates by the name that a client asks for, and requests for hosts that were not promised.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::harness::{Gate, Upstream, curl, response};
 
@@ -128,4 +134,39 @@ fn the_oldest_tls_is_what_the_config_says() {
     let modern = setting("min_version = \"1.3\"");
     assert!(modern.is_refused("one", "one.test", twelve));
     assert_eq!(modern.ask("one", "one.test", &[]).0, 200);
+}
+
+#[test]
+fn whoever_comes_back_resumes_in_either_version_of_tls() {
+    let setting = setting("");
+    let pem = std::fs::read(setting.folder.path().join("one.pem")).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        let kind = || {
+            let name = ServerName::try_from("one.test").unwrap();
+            let mut session = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
+            let mut socket = TcpStream::connect(setting.gate.address()).unwrap();
+            let mut stream = rustls::Stream::new(&mut session, &mut socket);
+            stream
+                .write_all(b"GET /a HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            let mut answer = String::new();
+            // Whether it ends with a word of farewell matters not here.
+            drop(stream.read_to_string(&mut answer));
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            session.handshake_kind()
+        };
+        assert_ne!(kind(), Some(rustls::HandshakeKind::Resumed));
+        for _ in 0..3 {
+            assert_eq!(kind(), Some(rustls::HandshakeKind::Resumed), "{version:?}");
+        }
+    }
 }
