@@ -1,6 +1,5 @@
 //! Apps: which there are, who proves to be one, and what they mint.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
@@ -133,8 +132,9 @@ impl From<NoRandomness> for AppError {
 /// All apps, held in memory: so a wrong id costs what a wrong secret costs, and a flood of either
 /// never reaches the store.
 pub(super) struct Directory {
-    known: watch::Sender<Arc<HashMap<String, App>>>,
-    /// Stands in the place of an app that is not there. It has no secret.
+    /// In the order of their ids: to find one takes as many steps as to find that there is none.
+    known: watch::Sender<Arc<[App]>>,
+    /// Stands in the place of an app that is not there while there is none at all. It has no secret.
     nobody: App,
     /// One proof at a time, a few microseconds each: many that an honest app sends at once must not
     /// use up each other's guesses before the first of them is known to be right.
@@ -156,8 +156,8 @@ impl Directory {
             disabled: true,
             created_at: Timestamp::EPOCH,
         };
-        let directory =
-            Self { known: watch::Sender::new(Arc::default()), nobody, proving: Mutex::new(()) };
+        let known = watch::Sender::new(Arc::new([]) as Arc<[App]>);
+        let directory = Self { known, nobody, proving: Mutex::new(()) };
         directory.reload(store).await?;
         Ok(directory)
     }
@@ -167,34 +167,42 @@ impl Directory {
     /// # Errors
     /// The store does not answer; what was known stays.
     pub(super) async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let apps = store.apps().await?;
-        let fresh = apps.into_iter().map(|app| (app.id.as_str().to_owned(), app)).collect();
-        self.known.send_replace(Arc::new(fresh));
+        let mut apps = store.apps().await?;
+        apps.sort_unstable_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        self.known.send_replace(apps.into());
         Ok(())
+    }
+
+    /// The app of this id; or one that stands in its place, so that what is done with an app is done
+    /// with one in memory like any other. And which of both it is.
+    fn find<'a>(&'a self, known: &'a [App], id: &str) -> (&'a App, bool) {
+        let at = known.partition_point(|app| app.id.as_str() < id);
+        let app = known.get(at).or(known.last()).unwrap_or(&self.nobody);
+        (app, !known.is_empty() && app.id.as_str() == id)
     }
 
     /// The app that `proof` proves to speak for; or why there is none, as the audit log is told it.
     fn prove(&self, proof: &AppProof, limits: &Limits) -> Result<App, Unproved> {
         let known = self.known.borrow().clone();
         let _one_at_a_time = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = known.get(&proof.app);
+        let (app, exists) = self.find(&known, &proof.app);
         let because = |cause, error| {
-            let app = named.map(|app| app.id.clone());
-            Unproved { error, cause, app }
+            let (id, known) = (app.id.clone(), exists);
+            Unproved { error, cause, id, known }
         };
         let (account, client) = (proof.app.as_str(), proof.client);
         let guess = Guess { act: Act::Mint, account, client, device: None };
         let charge = limits
             .charge(guess)
             .map_err(|allowance| because("rate_limited", AppError::Limited(allowance)))?;
-        let app = named.unwrap_or(&self.nobody);
         // The secret first, so that a disabled app costs as much as any other.
         let right = is_secret_of(app, &proof.secret);
-        if !right || app.disabled {
-            let cause = match (named, right) {
-                (None, _) => "unknown_app",
-                (Some(_), false) => "wrong_secret",
-                (Some(_), true) => "disabled",
+        if !exists || !right || app.disabled {
+            let cause = match (exists, right) {
+                // Whether the secret is that of the app that stands in its place is nobody's business.
+                (false, _) => "unknown_app",
+                (true, false) => "wrong_secret",
+                (true, true) => "disabled",
             };
             return Err(because(cause, AppError::Refused(charge.allowance())));
         }
@@ -207,8 +215,10 @@ impl Directory {
 struct Unproved {
     error: AppError,
     cause: &'static str,
-    /// The app, if there is one of the id that was presented.
-    app: Option<AppId>,
+    /// The app of the id that was presented, or that which stood in its place.
+    id: AppId,
+    /// Which of both.
+    known: bool,
 }
 
 impl Sessions {
@@ -346,10 +356,10 @@ impl Sessions {
     /// The app that `proof` proves to speak for. Who proves nothing is told of.
     fn proved(&self, proof: &AppProof) -> Result<App, AppError> {
         self.apps.prove(proof, &self.limits).map_err(|unproved| {
-            let Unproved { error, cause, app } = unproved;
+            let Unproved { error, cause, id, known } = unproved;
             let event = self.audit.event(AuditKind::MintFailed).because(cause).from(proof.client);
             // Something in any case: time must not tell that there is no such app.
-            self.audit.tell(event.about(app.as_ref().map_or(NOBODY, AppId::as_str)));
+            self.audit.tell(event.about(if known { id.as_str() } else { NOBODY }));
             error
         })
     }

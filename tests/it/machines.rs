@@ -230,6 +230,9 @@ fn wrong_ids_wrong_secrets_and_disabled_apps_are_answered_alike() {
     let answers: Vec<_> = [
         json!({ "app_id": "nobody" }),
         json!({ "app_id": "nobody", "app_secret": "x" }),
+        // Next to an app in the order of ids, and with its secret.
+        json!({ "app_id": "ques" }),
+        json!({ "app_id": "quest0" }),
         json!({ "app_id": "QUEST" }),
         json!({ "app_id": "../quest" }),
         json!({ "app_id": long }),
