@@ -13,7 +13,7 @@ use super::memory::Remembered;
 use crate::access::{Caller, Identity};
 use crate::clock::Timestamp;
 use crate::config::{Cookies, MintedNames, RefreshStyle};
-use crate::message::cookies::{self, Found};
+use crate::message::cookies::{self, Found, Sent};
 use crate::message::reject::Rejection;
 use crate::session::RefreshError;
 use crate::token::{AccessClaims, MintedClaims, RevokedSet, TokenError};
@@ -29,9 +29,9 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Presented<'a> {
     bearer: Bearer<'a>,
-    access: Found<'a>,
-    pub(super) refresh: Found<'a>,
-    minted: Found<'a>,
+    access: Sent<'a>,
+    pub(super) refresh: Sent<'a>,
+    minted: Sent<'a>,
 }
 
 /// Which kinds of token are taken from where one came.
@@ -106,7 +106,7 @@ impl<'a> Presented<'a> {
         let (access, refresh, minted) = match minted {
             None => {
                 let [access, refresh] = cookies::find_each(&head.headers, [access, refresh]);
-                (access, refresh, Found::Absent)
+                (access, refresh, Sent::Absent)
             }
             Some(minted) => {
                 let names = [access, refresh, minted].map(String::as_str);
@@ -120,14 +120,14 @@ impl<'a> Presented<'a> {
     /// Whether a cookie would be the credential: then a foreign page could have sent it.
     pub(super) fn by_cookie(&self) -> bool {
         matches!(self.bearer, Bearer::Absent)
-            && [self.access, self.refresh, self.minted].iter().any(|one| *one != Found::Absent)
+            && [self.access, self.refresh, self.minted].iter().any(|one| *one != Sent::Absent)
     }
 
     /// The minted cookie, which counts only where no cookie of a session came.
-    fn minted(&self) -> Found<'a> {
+    fn minted(&self) -> Sent<'a> {
         match (self.access, self.refresh) {
-            (Found::Absent, Found::Absent) => self.minted,
-            _ => Found::Absent,
+            (Sent::Absent, Sent::Absent) => self.minted,
+            _ => Sent::Absent,
         }
     }
 }
@@ -161,7 +161,7 @@ impl Journey {
         match presented.bearer {
             Bearer::Malformed => return invalid(Rejection::Malformed),
             Bearer::Token(token) => {
-                return match self.look_up(token, Taken::Either, now) {
+                return match self.look_up(token.as_bytes(), Taken::Either, now) {
                     Ok(known) => Known::Now(Credential::Valid(known, Source::Bearer)),
                     Err(refused) => invalid(refused.into()),
                 };
@@ -169,9 +169,9 @@ impl Journey {
             Bearer::Absent => {}
         }
         match presented.minted() {
-            Found::Absent => {}
-            Found::Conflict => return invalid(Rejection::Malformed),
-            Found::One(token) => {
+            Sent::Absent => {}
+            Sent::Conflict => return invalid(Rejection::Malformed),
+            Sent::One(token) => {
                 return match self.look_up(token, Taken::Minted, now) {
                     Ok(known) => Known::Now(Credential::Valid(known, Source::Cookie)),
                     Err(refused) => invalid(refused.into()),
@@ -179,18 +179,18 @@ impl Journey {
             }
         }
         let refused = match presented.access {
-            Found::Conflict => return invalid(Rejection::Malformed),
-            Found::One(token) => match self.look_up(token, Taken::Access, now) {
+            Sent::Conflict => return invalid(Rejection::Malformed),
+            Sent::One(token) => match self.look_up(token, Taken::Access, now) {
                 Ok(known) => return Known::Now(Credential::Valid(known, Source::Cookie)),
                 Err(refused) => Some(refused),
             },
-            Found::Absent => None,
+            Sent::Absent => None,
         };
         let style = self.shared.config.session.refresh;
         let silent = style == RefreshStyle::Silent;
         // One that was set under another configuration is of no use to anybody.
         let off = style == RefreshStyle::Off;
-        match (if off { Found::Absent } else { presented.refresh }, refused) {
+        match (if off { Found::Absent } else { presented.refresh.read() }, refused) {
             // Only an absence or an end that time brings is healed; a forged token is not.
             (Found::One(_), None | Some(Refused::Ended | Refused::Retired | Refused::Outdated))
                 if silent =>
@@ -207,14 +207,14 @@ impl Journey {
     /// Who calls by the access token alone: nothing is refreshed for it.
     pub(super) fn recognise(&self, presented: &Presented<'_>, now: Timestamp) -> Credential {
         let (token, taken, source) = match (presented.bearer, presented.access) {
-            (Bearer::Token(token), _) => (token, Taken::Either, Source::Bearer),
-            (Bearer::Absent, Found::One(token)) => (token, Taken::Access, Source::Cookie),
-            (Bearer::Absent, Found::Absent) => match presented.minted() {
-                Found::One(token) => (token, Taken::Minted, Source::Cookie),
-                Found::Absent => return Credential::None(Rejection::MissingToken),
-                Found::Conflict => return Credential::Invalid(Rejection::Malformed),
+            (Bearer::Token(token), _) => (token.as_bytes(), Taken::Either, Source::Bearer),
+            (Bearer::Absent, Sent::One(token)) => (token, Taken::Access, Source::Cookie),
+            (Bearer::Absent, Sent::Absent) => match presented.minted() {
+                Sent::One(token) => (token, Taken::Minted, Source::Cookie),
+                Sent::Absent => return Credential::None(Rejection::MissingToken),
+                Sent::Conflict => return Credential::Invalid(Rejection::Malformed),
             },
-            (Bearer::Malformed, _) | (Bearer::Absent, Found::Conflict) => {
+            (Bearer::Malformed, _) | (Bearer::Absent, Sent::Conflict) => {
                 return Credential::Invalid(Rejection::Malformed);
             }
         };
@@ -227,7 +227,7 @@ impl Journey {
     /// Whether a cookie of this request would be worth something.
     pub(super) fn counts(&self, presented: &Presented<'_>, now: Timestamp) -> bool {
         let by_access = matches!(self.recognise(presented, now), Credential::Valid(..));
-        let by_refresh = match presented.refresh {
+        let by_refresh = match presented.refresh.read() {
             Found::One(token) => self.keyring.borrow().verify_refresh(token, now).is_ok(),
             Found::Absent | Found::Conflict => false,
         };
@@ -240,7 +240,7 @@ impl Journey {
         presented: &Presented<'_>,
         visit: &mut Visit,
     ) -> Result<Credential, Rejection> {
-        let Found::One(token) = presented.refresh else {
+        let Found::One(token) = presented.refresh.read() else {
             return Ok(Credential::None(Rejection::MissingToken));
         };
         let sessions = &self.shared.sessions;
@@ -273,7 +273,7 @@ impl Journey {
     /// Verifies an access or minted token that was presented, by memory if it can.
     pub(super) fn look_up(
         &self,
-        token: &str,
+        token: &[u8],
         taken: Taken,
         now: Timestamp,
     ) -> Result<Rc<Remembered>, Refused> {
@@ -296,7 +296,10 @@ impl Journey {
             }
             return Ok(known);
         }
-        let known = self.verify(token, taken, now)?;
+        // What is remembered is text; what is not need not be.
+        let text = Sent::One(token).read();
+        let Found::One(text) = text else { return Err(Refused::Malformed) };
+        let known = self.verify(text, taken, now)?;
         // A profile may leave out the generation; no session has the generation 0.
         if let Some(session) = known.identity.session
             && known.identity.generation > 0

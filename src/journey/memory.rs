@@ -80,11 +80,10 @@ impl Remembered {
 /// A token as key: hashed by its tail, which is signature and cannot be chosen by who gets in
 /// here; compared whole.
 #[derive(Debug, PartialEq, Eq)]
-struct Key(Box<str>);
+struct Key(Box<[u8]>);
 
-fn tail(token: &str) -> &[u8] {
-    let bytes = token.as_bytes();
-    bytes.get(bytes.len().saturating_sub(16)..).unwrap_or(bytes)
+fn tail(token: &[u8]) -> &[u8] {
+    token.get(token.len().saturating_sub(16)..).unwrap_or(token)
 }
 
 impl Hash for Key {
@@ -98,48 +97,48 @@ impl Hash for Key {
 pub(super) struct Memory(RefCell<HashMap<Key, Rc<Remembered>>>);
 
 /// Looks a token up without owning it.
-trait TokenText {
-    fn text(&self) -> &str;
+trait TokenBytes {
+    fn bytes(&self) -> &[u8];
 }
 
-impl TokenText for Key {
-    fn text(&self) -> &str {
+impl TokenBytes for Key {
+    fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl TokenText for &str {
-    fn text(&self) -> &str {
+impl TokenBytes for &[u8] {
+    fn bytes(&self) -> &[u8] {
         self
     }
 }
 
-impl Hash for dyn TokenText + '_ {
+impl Hash for dyn TokenBytes + '_ {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(tail(self.text()));
+        state.write(tail(self.bytes()));
     }
 }
 
-impl PartialEq for dyn TokenText + '_ {
+impl PartialEq for dyn TokenBytes + '_ {
     fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text()
+        self.bytes() == other.bytes()
     }
 }
 
-impl Eq for dyn TokenText + '_ {}
+impl Eq for dyn TokenBytes + '_ {}
 
-impl<'a> std::borrow::Borrow<dyn TokenText + 'a> for Key {
-    fn borrow(&self) -> &(dyn TokenText + 'a) {
+impl<'a> std::borrow::Borrow<dyn TokenBytes + 'a> for Key {
+    fn borrow(&self) -> &(dyn TokenBytes + 'a) {
         self
     }
 }
 
 impl Memory {
-    pub(super) fn recall(&self, token: &str) -> Option<Rc<Remembered>> {
-        self.0.borrow().get(&token as &dyn TokenText).map(Rc::clone)
+    pub(super) fn recall(&self, token: &[u8]) -> Option<Rc<Remembered>> {
+        self.0.borrow().get(&token as &dyn TokenBytes).map(Rc::clone)
     }
 
-    pub(super) fn remember(&self, token: &str, what: &Rc<Remembered>, now: Timestamp) {
+    pub(super) fn remember(&self, token: &[u8], what: &Rc<Remembered>, now: Timestamp) {
         let mut known = self.0.borrow_mut();
         if known.len() >= CAPACITY {
             known.retain(|_, one| one.identity.expires_at > now);
@@ -156,8 +155,8 @@ impl Memory {
         known.insert(Key(token.into()), Rc::clone(what));
     }
 
-    pub(super) fn forget(&self, token: &str) {
-        self.0.borrow_mut().remove(&token as &dyn TokenText);
+    pub(super) fn forget(&self, token: &[u8]) {
+        self.0.borrow_mut().remove(&token as &dyn TokenBytes);
     }
 }
 
@@ -190,25 +189,33 @@ mod tests {
     fn a_token_is_recalled_only_whole() {
         let memory = Memory::default();
         let token = format!("header.claims.{}", "s".repeat(43));
-        memory.remember(&token, &remembered(10), Timestamp::EPOCH);
-        assert!(memory.recall(&token).is_some());
+        memory.remember(token.as_bytes(), &remembered(10), Timestamp::EPOCH);
+        assert!(memory.recall(token.as_bytes()).is_some());
         let other = format!("Header.claims.{}", "s".repeat(43));
-        assert!(memory.recall(&other).is_none(), "the same signature under another text");
-        memory.forget(&token);
-        assert!(memory.recall(&token).is_none());
+        assert!(memory.recall(other.as_bytes()).is_none(), "the same signature under another text");
+        memory.forget(token.as_bytes());
+        assert!(memory.recall(token.as_bytes()).is_none());
     }
 
     #[test]
     fn it_stays_bounded_and_drops_the_expired_first() {
         let memory = Memory::default();
-        memory.remember("alive", &remembered(100), Timestamp::EPOCH);
+        memory.remember(b"alive", &remembered(100), Timestamp::EPOCH);
         for number in 1..CAPACITY {
-            memory.remember(&format!("expired-{number}"), &remembered(1), Timestamp::EPOCH);
+            memory.remember(
+                format!("expired-{number}").as_bytes(),
+                &remembered(1),
+                Timestamp::EPOCH,
+            );
         }
-        memory.remember("new", &remembered(100), Timestamp::from_secs(2));
+        memory.remember(b"new", &remembered(100), Timestamp::from_secs(2));
         assert_eq!(memory.0.borrow().len(), 2);
         for number in 0..CAPACITY * 2 {
-            memory.remember(&format!("more-{number}"), &remembered(100), Timestamp::EPOCH);
+            memory.remember(
+                format!("more-{number}").as_bytes(),
+                &remembered(100),
+                Timestamp::EPOCH,
+            );
             assert!(memory.0.borrow().len() <= CAPACITY);
         }
     }

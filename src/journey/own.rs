@@ -58,7 +58,7 @@ impl Journey {
                 Credential::None(why) | Credential::Invalid(why) => Some(why),
                 Credential::Valid(..) => None,
             },
-            refresh: presented.refresh,
+            refresh: presented.refresh.read(),
             client: visit.client,
             own: target.origin(visit.secure),
             now: visit.now,

@@ -32,25 +32,37 @@ pub enum Found<'a> {
     Conflict,
 }
 
+/// The same as its bytes came: whether a value of ours can hold them costs more than to compare them
+/// with one that does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent<'a> {
+    /// Not at all.
+    Absent,
+    /// With this value, once or several times.
+    One(&'a [u8]),
+    /// With different values, or among more cookies than are read.
+    Conflict,
+}
+
 /// How the cookie `name` came.
 pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
-    let [found] = find_each(headers, [name]);
-    found
+    let [sent] = find_each(headers, [name]);
+    sent.read()
 }
 
 /// How each of the cookies `names` came, in one pass over all `Cookie` fields.
-pub fn find_each<'a, const N: usize>(headers: &'a HeaderMap, names: [&str; N]) -> [Found<'a>; N] {
-    let mut found = [Found::Absent; N];
+pub fn find_each<'a, const N: usize>(headers: &'a HeaderMap, names: [&str; N]) -> [Sent<'a>; N] {
+    let mut found = [Sent::Absent; N];
     let (mut bytes, mut pairs) = (0, 0);
     for field in headers.get_all(COOKIE) {
         bytes += field.len();
         if bytes > MAX_BYTES {
-            return [Found::Conflict; N];
+            return [Sent::Conflict; N];
         }
         for piece in Pieces::of(field.as_bytes()) {
             pairs += 1;
             if pairs > MAX_PAIRS {
-                return [Found::Conflict; N];
+                return [Sent::Conflict; N];
             }
             for (name, found) in names.iter().zip(&mut found) {
                 if let Some(value) = value_of(piece, name) {
@@ -62,9 +74,17 @@ pub fn find_each<'a, const N: usize>(headers: &'a HeaderMap, names: [&str; N]) -
     found
 }
 
-impl<'a> Found<'a> {
+impl<'a> Sent<'a> {
+    /// What can be read of it.
+    pub fn read(self) -> Found<'a> {
+        match self {
+            Self::Absent => Found::Absent,
+            Self::One(value) => cookie_octets(value).map_or(Found::Conflict, Found::One),
+            Self::Conflict => Found::Conflict,
+        }
+    }
+
     fn and(self, value: &'a [u8]) -> Self {
-        let Some(value) = cookie_octets(value) else { return Self::Conflict };
         match self {
             Self::Absent => Self::One(value),
             Self::One(first) if first == value => self,

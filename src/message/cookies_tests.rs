@@ -255,7 +255,7 @@ proptest! {
         let mut headers = fields(&values);
         strip(&mut headers, &["sid", "rid"]);
         prop_assert!(headers.get_all(COOKIE).iter().count() <= 1);
-        prop_assert_eq!(find_each(&headers, ["sid", "rid"]), [Found::Absent; 2]);
+        prop_assert_eq!(find_each(&headers, ["sid", "rid"]), [Sent::Absent; 2]);
         let others = |values: &[String]| -> Vec<String> {
             let pieces = values.iter().flat_map(|value| value.split(';'));
             let pieces = pieces.map(|piece| piece.trim_start_matches([' ', '\t']).to_owned());
