@@ -100,16 +100,7 @@ impl Chunked {
             };
         };
         let block = input.split_to(end).freeze();
-        let mut space = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
-        let httparse::Status::Complete((length, parsed)) =
-            httparse::parse_headers(&block, &mut space)?
-        else {
-            return Err(Fault::Disorder("its trailers cannot be read"));
-        };
-        if length != block.len() {
-            return Err(Fault::Disorder("its trailers end elsewhere"));
-        }
-        let mut trailers = head::fields(&block, parsed)?;
+        let mut trailers = head::fields(&block, TRAILER_FIELDS_MAX)?;
         // RFC 9110 section 6.5.1: what frames or routes a message has no place here.
         fields::strip_hop_by_hop(&mut trailers);
         trailers.remove(http::header::CONTENT_LENGTH);

@@ -1,7 +1,7 @@
 //! A door for the fuzz target `upstream_answer`; in no other build.
 
 use bytes::BytesMut;
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::chunked::{Chunked, Piece};
 use super::{Framing, head};
@@ -17,7 +17,7 @@ pub fn read_answer(pieces: &[&[u8]]) -> Option<Vec<u8>> {
         if framing.is_none() {
             let Some(end) = head::end(&input) else { continue };
             let block = input.split_to(end).freeze();
-            framing = Some(head::read(&block, &Method::GET).ok()?.1);
+            framing = Some(head::read(&block, &Method::GET, HeaderMap::new()).ok()?.1);
         }
         match framing.as_mut()? {
             Framing::Length(left) => {

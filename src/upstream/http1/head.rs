@@ -2,13 +2,13 @@
 //! written to have one meaning.
 
 use std::io::Write as _;
-use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::chunked::Chunked;
+use super::lines::Lines;
 use super::upload::Next;
 use super::{Fault, Framing};
 use crate::message::added::is_ours_to_say;
@@ -17,8 +17,6 @@ use crate::upstream::Parts;
 
 /// Fields of a response head.
 const FIELDS_MAX: usize = 256;
-/// Fields that are added to a response later, so that its map need not grow then.
-const FIELDS_SPARE: usize = 6;
 
 /// Writes a request's head (RFC 9112 sections 3 and 5).
 ///
@@ -73,28 +71,28 @@ pub(super) fn end(input: &[u8]) -> Option<usize> {
 }
 
 /// Reads a whole response head: the response without the fields of the connection, where its body
-/// ends, and whether the connection stays open after that.
-pub(super) fn read(block: &Bytes, method: &Method) -> Result<(Response<()>, Framing, bool), Fault> {
-    let mut space = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, block, &mut space)? {
-        httparse::Status::Complete(length) if length == block.len() => {}
-        _ => return Err(Fault::Disorder("its head ends elsewhere")),
-    }
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Fault::Disorder("its status is none"))?;
-    let http11 = parsed.version == Some(1);
-    if status == StatusCode::SWITCHING_PROTOCOLS && !(http11 && is_to_websocket(parsed.headers)) {
-        return Err(Fault::Disorder("it switches to what nobody asked for"));
-    }
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + FIELDS_SPARE);
+/// ends, and whether the connection stays open after that. Its fields are put into `headers`.
+pub(super) fn read(
+    block: &Bytes,
+    method: &Method,
+    mut headers: HeaderMap,
+) -> Result<(Response<()>, Framing, bool), Fault> {
+    let mut lines = Lines::of(block);
+    let (http11, status) = lines.status()?;
+    headers.clear();
     let mut hop = Hop::default();
-    for field in parsed.headers {
-        let (name, value) = read_field(block, field)?;
+    let mut count = 0;
+    while let Some((name, value)) = lines.field()? {
+        count += 1;
+        if count > FIELDS_MAX {
+            return Err(Fault::Disorder("its head has too many fields"));
+        }
         if hop.passes(&name, &value)? {
             headers.append(name, value);
         }
+    }
+    if status == StatusCode::SWITCHING_PROTOCOLS && !(http11 && hop.is_to_websocket()) {
+        return Err(Fault::Disorder("it switches to what nobody asked for"));
     }
     for name in &hop.listed {
         headers.remove(name);
@@ -107,39 +105,19 @@ pub(super) fn read(block: &Bytes, method: &Method) -> Result<(Response<()>, Fram
     Ok((response, framing, keep_alive))
 }
 
-/// Whether a 101 says, as it must (RFC 9110 section 7.8), that it switches to WebSocket: nothing else
-/// is ever asked for, and whatever else it says would be tunnelled unread.
-fn is_to_websocket(fields: &[httparse::Header<'_>]) -> bool {
-    let all = |name: &'static str| {
-        fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name))
-    };
-    let mut upgrades = all(UPGRADE.as_str());
-    let (Some(protocol), None) = (upgrades.next(), upgrades.next()) else { return false };
-    let mut options = all(CONNECTION.as_str()).flat_map(|list| list.value.split(|&b| b == b','));
-    protocol.value.trim_ascii().eq_ignore_ascii_case(b"websocket")
-        && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-}
-
-/// The fields of trailers, sharing the memory of `block`.
-pub(super) fn fields(block: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, Fault> {
-    let mut headers = HeaderMap::with_capacity(parsed.len());
-    for field in parsed {
-        let (name, value) = read_field(block, field)?;
+/// The fields of trailers, at most `most` of them; they share the memory of `block`.
+pub(super) fn fields(block: &Bytes, most: usize) -> Result<HeaderMap, Fault> {
+    let mut lines = Lines::of(block);
+    let mut headers = HeaderMap::new();
+    let mut count = 0;
+    while let Some((name, value)) = lines.field()? {
+        count += 1;
+        if count > most {
+            return Err(Fault::Disorder("it has too many trailers"));
+        }
         headers.append(name, value);
     }
     Ok(headers)
-}
-
-fn read_field(
-    block: &Bytes,
-    field: &httparse::Header<'_>,
-) -> Result<(HeaderName, HeaderValue), Fault> {
-    let name = HeaderName::from_bytes(field.name.as_bytes());
-    let value = HeaderValue::from_maybe_shared(block.slice_ref(field.value));
-    match (name, value) {
-        (Ok(name), Ok(value)) => Ok((name, value)),
-        _ => Err(Fault::Disorder("a field is none")),
-    }
 }
 
 /// What a response head says of its connection. These fields end here (RFC 9110 section 7.6.1).
@@ -153,6 +131,8 @@ struct Hop {
     codings: usize,
     chunked: bool,
     announces: bool,
+    upgrades: usize,
+    websocket: bool,
 }
 
 /// The options of a list field.
@@ -187,6 +167,9 @@ impl Hop {
         } else if *name == TRANSFER_ENCODING {
             self.codings += 1;
             self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+        } else if *name == UPGRADE {
+            self.upgrades += 1;
+            self.websocket = value.as_bytes().eq_ignore_ascii_case(b"websocket");
         }
         if *name == TRAILER {
             // What it announces goes on too, to a client that takes it (RFC 9110 section 6.5.1).
@@ -194,6 +177,12 @@ impl Hop {
             return Ok(true);
         }
         Ok(!is_hop_by_hop(name))
+    }
+
+    /// Whether a 101 says, as it must (RFC 9110 section 7.8), that it switches to WebSocket: nothing
+    /// else is ever asked for, and whatever else it says would be tunnelled unread.
+    fn is_to_websocket(&self) -> bool {
+        self.upgrades == 1 && self.websocket && self.listed.contains(&UPGRADE)
     }
 
     /// All of `Content-Length` must say one thing (RFC 9112 section 6.3 item 5).
@@ -264,7 +253,7 @@ mod tests {
     fn answer(text: &str, method: &Method) -> Result<(Response<()>, Framing, bool), String> {
         let block = Bytes::copy_from_slice(text.as_bytes());
         assert_eq!(end(&block), Some(block.len()), "{text:?}");
-        read(&block, method).map_err(|fault| fault.to_string())
+        read(&block, method, HeaderMap::new()).map_err(|fault| fault.to_string())
     }
 
     fn framing_of(fields: &str) -> Result<Framing, String> {
@@ -372,13 +361,34 @@ mod tests {
             "HTTP/1.1 200 OK\r\n folded: x\r\n\r\n",
             "HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n",
             "HTTP/1.1 200 OK\r\na: \0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\rc: d\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
+            "HTTP/1.1 200 O\0K\r\n\r\n",
+            "HTTP/1.1  200 OK\r\n\r\n",
+            "HTTP/1.1 2000\r\n\r\n",
+            "HTTP/1.1\r\n\r\n",
+            "http/1.1 200 OK\r\n\r\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
             "\r\n\r\n",
         ] {
             let block = Bytes::copy_from_slice(text.as_bytes());
-            assert!(read(&block, &Method::GET).is_err(), "{text:?}");
+            assert!(read(&block, &Method::GET, HeaderMap::new()).is_err(), "{text:?}");
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(FIELDS_MAX + 1));
-        assert!(read(&Bytes::from(many), &Method::GET).is_err());
+        assert!(read(&Bytes::from(many), &Method::GET, HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn what_stands_around_a_value_is_no_part_of_it() {
+        for text in [
+            "HTTP/1.1 200 OK\r\nA-b: \t c d \t\r\n\r\n",
+            "HTTP/1.0 200\na-B:c d\n\n",
+            "HTTP/1.1 200 \r\na-b:c d\r\n\r\n",
+        ] {
+            let (response, ..) = answer(text, &Method::GET).unwrap();
+            assert_eq!(response.headers()["a-b"], "c d", "{text:?}");
+        }
     }
 
     proptest! {
@@ -387,7 +397,7 @@ mod tests {
             if let Some(end) = end(&bytes) {
                 prop_assert!(end <= bytes.len());
                 let block = Bytes::from(bytes).slice(..end);
-                let _ = read(&block, &Method::GET);
+                let _ = read(&block, &Method::GET, HeaderMap::new());
             }
         }
     }

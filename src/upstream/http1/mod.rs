@@ -8,6 +8,7 @@ mod chunked;
 #[cfg(fuzzing)]
 mod fuzz;
 mod head;
+mod lines;
 mod upload;
 
 use std::future::poll_fn;
@@ -16,7 +17,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
@@ -46,9 +47,6 @@ pub enum Fault {
     /// Reading or writing failed.
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),
-    /// What came is no response head.
-    #[error("the response head cannot be read: {0}")]
-    Head(#[from] httparse::Error),
     /// What came cannot be read in one way only, or is more than is taken.
     #[error("the response is not acceptable: {0}")]
     Disorder(&'static str),
@@ -157,7 +155,12 @@ impl Connection {
         loop {
             if let Some(end) = head::end(&self.input) {
                 let block = self.input.split_to(end).freeze();
-                let (response, framing, keep_alive) = head::read(&block, &request.method)?;
+                // What was sent is needed no more, and its map is as good as a new one.
+                let room = match self.upload.is_sent() {
+                    true => std::mem::take(&mut request.headers),
+                    false => HeaderMap::new(),
+                };
+                let (response, framing, keep_alive) = head::read(&block, &request.method, room)?;
                 let status = response.status();
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     let reusable = keep_alive && self.upload.is_sent();
