@@ -30,7 +30,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use crate::access::Caller;
 use crate::clock::Timestamp;
 pub use crate::config::Endpoint;
-use crate::config::{Config, Origin, Template};
+use crate::config::{Config, Origin};
 use crate::message::cookies::{self, Found, Life, Which};
 use crate::message::form::Fields;
 use crate::message::reject::Rejection;
@@ -182,14 +182,13 @@ pub struct Endpoints {
     sessions: Arc<Sessions>,
     pages: Pages,
     places: Places,
-    refusal_body: Template,
 }
 
 impl Endpoints {
     /// The endpoints of a gateway.
     pub fn new(config: Arc<Config>, sessions: Arc<Sessions>, pages: Pages) -> Self {
         let places = Places::of(&config);
-        Self { config, sessions, pages, places, refusal_body: shape::refusal_body() }
+        Self { config, sessions, pages, places }
     }
 
     /// Which endpoint a request means: none for paths that are not ours.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Answered, Endpoint, Endpoints};
 use crate::clock::Timestamp;
-use crate::config::{Errors, Filled, TOKENS, Template, Values};
+use crate::config::{Errors, Filled, TOKENS, Values};
 use crate::message::cookies::Which;
 use crate::message::reject::{Answer, Rejection};
 use crate::session::Pair;
@@ -62,37 +63,40 @@ impl Endpoints {
         let tables = || near.into_iter().chain(std::iter::once(&shapes.errors));
         let answer = rejection.answer();
         let status = self.status(rejection, endpoint);
-        let seconds = |wait: Duration| {
-            wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
-        };
         let code = first(tables(), &answer, |errors, reason| errors.codes.get(reason));
-        let mut named = json!({
-            "code": code.map_or(answer.code, String::as_str),
-            "message": answer.message,
-            "status": status.as_u16(),
-            "request_id": around.request_id,
-        });
-        let mut name = |name: &str, value: Option<Value>| {
-            if let (Some(object), Some(value)) = (named.as_object_mut(), value) {
-                object.insert(name.to_owned(), value);
+        let code = code.map_or(answer.code, String::as_str);
+        let login_url = around.login_url.filter(|_| answer.status == StatusCode::UNAUTHORIZED);
+        let retry_after = rejection.retry_after(around.spread);
+        let message = first(tables(), &answer, |errors, reason| errors.messages.get(reason));
+        let body = tables().find_map(|errors| errors.body.as_ref());
+        let mut told = Ours { error: code, message: &answer.message, login_url };
+        let named = || {
+            let mut named = told.named(status, around.request_id, retry_after);
+            if let (Rejection::RateLimited { limit, .. }, Some(object)) =
+                (rejection, named.as_object_mut())
+            {
+                object.insert("limit".to_owned(), (*limit).into());
+            }
+            named
+        };
+        let now = around.now.secs();
+        // What needs no template is not made ready for one: strangers are refused by the thousand.
+        let named = (message.is_some() || body.is_some()).then(named);
+        let values = named.as_ref().map(|named| Values { named, now });
+        let message = message.zip(values.as_ref()).map(|(message, values)| message.line(values));
+        let (content_type, body) = match (body, named) {
+            (Some(body), Some(mut named)) => {
+                if let (Some(message), Some(object)) = (&message, named.as_object_mut()) {
+                    object.insert("message".to_owned(), message.as_str().into());
+                }
+                written(body.fill(&Values { named: &named, now }))
+            }
+            _ => {
+                told.message = message.as_deref().unwrap_or(told.message);
+                // Texts cannot fail to be written to memory.
+                (JSON, serde_json::to_vec(&told).unwrap_or_default().into())
             }
         };
-        let login_url = around.login_url.filter(|_| answer.status == StatusCode::UNAUTHORIZED);
-        name("login_url", login_url.map(Value::from));
-        let retry_after = rejection.retry_after(around.spread);
-        name("retry_after", retry_after.map(|wait| seconds(wait).into()));
-        if let Rejection::RateLimited { limit, .. } = rejection {
-            name("limit", Some((*limit).into()));
-        }
-        let message = first(tables(), &answer, |errors, reason| errors.messages.get(reason));
-        let message =
-            message.map(|message| message.line(&Values { named: &named, now: around.now.secs() }));
-        if let (Some(message), Some(object)) = (&message, named.as_object_mut()) {
-            object.insert("message".to_owned(), message.as_str().into());
-        }
-        let values = Values { named: &named, now: around.now.secs() };
-        let body = tables().find_map(|errors| errors.body.as_ref());
-        let (content_type, body) = written(body.unwrap_or(&self.refusal_body).fill(&values));
         let page = tables().find_map(|errors| errors.pages).unwrap_or(true);
         Told { status, page, message, content_type, body, retry_after }
     }
@@ -195,11 +199,33 @@ fn without_tokens(mut values: Value) -> Value {
 }
 
 /// The body of a refusal unless the config has another.
-pub(super) fn refusal_body() -> Template {
-    let named = |key: &str, name: &str| (key.to_owned(), Template::Named(name.to_owned()));
-    Template::Table(vec![
-        named("error", "code"),
-        named("message", "message"),
-        named("login_url", "login_url"),
-    ])
+#[derive(Serialize)]
+struct Ours<'a> {
+    error: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_url: Option<&'a str>,
+}
+
+impl Ours<'_> {
+    /// The same and more, by the names that a template knows them by.
+    fn named(&self, status: StatusCode, request_id: &str, retry_after: Option<Duration>) -> Value {
+        let mut named = json!({
+            "code": self.error,
+            "message": self.message,
+            "status": status.as_u16(),
+            "request_id": request_id,
+        });
+        let mut name = |name: &str, value: Option<Value>| {
+            if let (Some(object), Some(value)) = (named.as_object_mut(), value) {
+                object.insert(name.to_owned(), value);
+            }
+        };
+        name("login_url", self.login_url.map(Value::from));
+        let seconds = |wait: Duration| {
+            wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+        };
+        name("retry_after", retry_after.map(|wait| seconds(wait).into()));
+        named
+    }
 }

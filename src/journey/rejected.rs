@@ -99,9 +99,9 @@ impl Journey {
             );
         }
         let endpoints = &self.shared.endpoints;
-        let id = visit.id.to_string();
-        let spread = visit.id.spread();
-        let around = Circumstances { login_url, request_id: &id, now: visit.now, spread };
+        let id = visit.id.text();
+        let (id, spread) = (id.as_str(), visit.id.spread());
+        let around = Circumstances { login_url, request_id: id, now: visit.now, spread };
         let told = endpoints.refusal(rejection, visit.endpoint, around);
         let mut response = Response::new(Content::empty());
         *response.status_mut() = told.status;
@@ -118,7 +118,7 @@ impl Journey {
             let place = visit.path.as_ref().filter(|_| visit.method == Method::GET);
             let place = place.filter(|_| visit.manner.asking.navigation).map(|path| path.as_str());
             let page =
-                endpoints.error_page(rejection, &told, &id, (&visit.caller, place), languages);
+                endpoints.error_page(rejection, &told, id, (&visit.caller, place), languages);
             page.into()
         } else {
             response.headers_mut().insert(CONTENT_TYPE, told.content_type);

@@ -62,9 +62,9 @@ pub struct Hop {
     /// The element of RFC 7239 section 4, but for `host`.
     element: Box<str>,
     https: bool,
-    /// The host of the last request, and the whole element for it: on one connection it hardly ever
-    /// changes.
-    last: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The host of the last request, and the whole element for it once it was asked for: on one
+    /// connection they hardly ever change.
+    last: RefCell<Option<(HeaderValue, Option<HeaderValue>)>>,
 }
 
 impl Hop {
@@ -90,10 +90,12 @@ impl Hop {
         {
             return Ok(known.clone());
         }
-        match port {
-            None => HeaderValue::from_str(name),
-            Some(port) => HeaderValue::try_from(format!("{name}:{port}")),
-        }
+        let host = match port {
+            None => HeaderValue::from_str(name)?,
+            Some(port) => HeaderValue::try_from(format!("{name}:{port}"))?,
+        };
+        *self.last.borrow_mut() = Some((host.clone(), None));
+        Ok(host)
     }
 
     /// Adds `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). `before`: the fields of
@@ -120,7 +122,9 @@ impl Hop {
 
     fn element_for(&self, host: &HeaderValue) -> HeaderValue {
         let mut last = self.last.borrow_mut();
-        if let Some((_, element)) = last.as_ref().filter(|(known, _)| known == host) {
+        if let Some((known, Some(element))) = &*last
+            && known == host
+        {
             return element.clone();
         }
         let name = host.to_str().unwrap_or_default();
@@ -129,7 +133,7 @@ impl Hop {
         let element = format!("{};host={quote}{name}{quote}", self.element);
         let element =
             HeaderValue::try_from(element).unwrap_or(HeaderValue::from_static("for=unknown"));
-        *last = Some((host.clone(), element.clone()));
+        *last = Some((host.clone(), Some(element.clone())));
         element
     }
 }
