@@ -66,6 +66,20 @@ impl Deadlines {
         due.into_iter().for_each(Waker::wake);
     }
 
+    /// Wakes all that wait, whether their time has come or not: something has changed that concerns
+    /// every one of them.
+    pub fn wake_all(&self) {
+        let wakers: Vec<Waker> = self
+            .entries
+            .borrow_mut()
+            .slots
+            .iter_mut()
+            .filter_map(|slot| slot.waker.take())
+            .collect();
+        // Outside the borrow: a woken task may come back here at once.
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// How many ticks there have been.
     pub fn ticks(&self) -> u32 {
         self.now.load(Ordering::Relaxed)
@@ -324,6 +338,26 @@ mod tests {
         assert!(entry.poll(&cx).is_ready() && deadlines.is_past(end));
         entry.arm_within(None, deadlines.end(None));
         assert!(!entry.is_armed());
+    }
+
+    #[test]
+    fn all_that_wait_can_be_woken_before_their_time() {
+        struct Woken(AtomicU32);
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken(AtomicU32::new(0)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        let deadlines = Deadlines::new();
+        let entries = [deadlines.entry(), deadlines.entry()];
+        for _ in 0..2 {
+            assert!(entries.iter().all(|entry| entry.poll(&cx).is_pending()));
+            deadlines.wake_all();
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 4);
     }
 
     #[test]

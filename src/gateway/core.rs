@@ -125,8 +125,8 @@ fn run(
             },
         );
         let tls = outline.tls;
-        let connections =
-            Connections::new(Rc::clone(&journey), tls, Rc::clone(&deadlines), &config, metrics);
+        let (ours, drain) = (Rc::clone(&deadlines), outline.draining.clone());
+        let connections = Connections::new(Rc::clone(&journey), tls, ours, &config, metrics, drain);
         let mut ticks = 0;
         let (stopping, last) = (outline.draining.clone(), Rc::clone(&journey));
         let tick = move || {
@@ -142,7 +142,7 @@ fn run(
             }
         };
         tokio::task::spawn_local(deadlines.run(tick));
-        let serving = serve(connections, sockets, outline.draining);
+        let serving = serve(connections, sockets);
         let serving = async move {
             serving.await;
             // Tunnels outlive the connections that they were made of, and are told before they go.

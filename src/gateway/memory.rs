@@ -30,7 +30,6 @@ pub struct Memory {
     journey: Rc<Journey>,
     connections: Rc<Connections>,
     lines: Box<dyn Fn() -> Vec<u8>>,
-    draining: watch::Receiver<bool>,
     _drain: watch::Sender<bool>,
     _room: Runtime,
 }
@@ -92,17 +91,18 @@ impl Memory {
                 ids: RequestIds::new()?,
             },
         );
-        let connections = Connections::new(Rc::clone(&journey), None, deadlines, &config, metrics);
         let (drain, draining) = watch::channel(false);
+        let ours = Rc::clone(&journey);
+        let connections = Connections::new(ours, None, deadlines, &config, metrics, draining);
         let lines = Box::new(lines);
-        Ok(Self { journey, connections, lines, draining, _drain: drain, _room: room })
+        Ok(Self { journey, connections, lines, _drain: drain, _room: room })
     }
 
     /// Serves a client of HTTP/2 or HTTP/1.1, as if by TLS.
     pub fn serve(&self, stream: DuplexStream, h2: bool) {
         let peer = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 1));
         let arrival = Arrival::new(peer, true, h2);
-        self.connections.serve_memory(stream, arrival, self.draining.clone());
+        self.connections.serve_memory(stream, arrival);
     }
 
     /// The access lines since this was asked last.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +27,7 @@ use super::client::Client;
 use super::frames::Frames;
 use super::guarded::{Guarded, Pulse, Times};
 use super::names::Certificates;
+use super::pieces::Pieces;
 use super::tls::TlsConfig;
 use super::{proxy_protocol, stall};
 use crate::config::{Config, Limits};
@@ -66,16 +67,19 @@ pub struct Connections {
     http2: http2::Builder<stall::Streams>,
     streams: stall::Streams,
     metrics: Arc<CoreMetrics>,
+    /// Changes once: what has begun is to be finished then, and nothing more.
+    draining: watch::Receiver<bool>,
 }
 
 impl Connections {
-    /// Connections whose requests go to `journey`.
+    /// Connections whose requests go to `journey`, until `draining` changes.
     pub fn new(
         journey: Rc<Journey>,
         tls: Option<Arc<TlsConfig>>,
         deadlines: Rc<Deadlines>,
         config: &Config,
         metrics: Arc<CoreMetrics>,
+        draining: watch::Receiver<bool>,
     ) -> Rc<Self> {
         let limits = &config.limits;
         let mut http1 = http1::Builder::new();
@@ -111,23 +115,20 @@ impl Connections {
             http2,
             streams,
             metrics,
+            draining,
         })
     }
 }
 
 /// Serves the sockets that come through `sockets` until the acceptor is gone and the last
 /// connection has ended, or `deadline` after `draining` has said true.
-pub async fn serve(
-    connections: Rc<Connections>,
-    mut sockets: mpsc::Receiver<Socket>,
-    draining: watch::Receiver<bool>,
-) {
+pub async fn serve(connections: Rc<Connections>, mut sockets: mpsc::Receiver<Socket>) {
+    tokio::task::spawn_local(Rc::clone(&connections).drain());
     // Each connection holds a clone; the last one to go closes the channel.
     let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
     while let Some(socket) = sockets.recv().await {
         let opened = Opened::new(&connections.metrics);
-        let peer = socket.peer;
-        let held = Held { draining: draining.clone(), _alive: alive.clone(), opened, peer };
+        let held = Held { _alive: alive.clone(), opened, peer: socket.peer };
         tokio::task::spawn_local(Rc::clone(&connections).begin(socket, held));
     }
     drop(alive);
@@ -136,7 +137,6 @@ pub async fn serve(
 
 /// What a connection holds as long as it lives.
 struct Held {
-    draining: watch::Receiver<bool>,
     _alive: mpsc::Sender<Infallible>,
     opened: Opened,
     /// Who sends the bytes; behind a load balancer, that.
@@ -144,6 +144,20 @@ struct Held {
 }
 
 impl Connections {
+    /// Has all connections look when the drain begins: one that listened to it by itself would pay for
+    /// it with every request.
+    async fn drain(self: Rc<Self>) {
+        let mut draining = self.draining.clone();
+        let _begun = draining.changed().await;
+        // Each waits for its time limits at least.
+        self.deadlines.wake_all();
+    }
+
+    fn is_draining(&self) -> bool {
+        // The error means that nobody is left to say it: then the gateway is gone.
+        self.draining.has_changed().unwrap_or(true)
+    }
+
     /// All that comes before the first request. What comes then has a task of its own: an idle
     /// connection need not keep the room that a handshake took.
     async fn begin(self: Rc<Self>, socket: Socket, held: Held) {
@@ -163,6 +177,7 @@ impl Connections {
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let mut arrival = Arrival::new(peer, true, h2);
                 arrival.named = self.named(stream.get_ref().1.server_name());
+                let stream = Pieces(stream);
                 match h2 {
                     true => self.http2(stream, arrival, permit, held),
                     false => self.http1(stream, arrival, permit, held),
@@ -234,7 +249,7 @@ impl Connections {
         (Pulse::new(reading.timer(), writing.timer(), times), reading, writing)
     }
 
-    fn http1<S>(&self, stream: S, arrival: Arrival, permit: ConnectionPermit, held: Held)
+    fn http1<S>(self: Rc<Self>, stream: S, arrival: Arrival, permit: ConnectionPermit, held: Held)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
@@ -267,11 +282,16 @@ impl Connections {
         // The last answer says so itself.
         let is_full = || false;
         let ends = (wind_down, is_full);
-        tokio::task::spawn_local(drive(connection, ends, (reading, writing), held));
+        tokio::task::spawn_local(self.drive(connection, ends, (reading, writing), held));
     }
 
-    fn http2<S>(&self, stream: S, mut arrival: Arrival, permit: ConnectionPermit, held: Held)
-    where
+    fn http2<S>(
+        self: Rc<Self>,
+        stream: S,
+        mut arrival: Arrival,
+        permit: ConnectionPermit,
+        held: Held,
+    ) where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (pulse, reading, writing) = self.pulse();
@@ -298,46 +318,46 @@ impl Connections {
         let wind_down = |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
         let is_full = move || ending.is_last();
         let ends = (wind_down, is_full);
-        tokio::task::spawn_local(drive(connection, ends, (reading, writing), held));
+        tokio::task::spawn_local(self.drive(connection, ends, (reading, writing), held));
     }
-}
 
-/// Polls the connection until it ends by itself or must end: its time has passed, or it is full or
-/// the gateway drains, and it has finished what it had begun.
-async fn drive<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<Box<C>>,
-    (wind_down, is_full): (impl Fn(Pin<&mut C>), impl Fn() -> bool),
-    (reading, writing): (Deadline, Deadline),
-    mut held: Held,
-) {
-    let mut told = false;
-    let mut drain = pin!(held.draining.wait_for(|drain| *drain));
-    poll_fn(|cx: &mut Context<'_>| {
-        if !told && drain.as_mut().poll(cx).is_ready() {
-            told = true;
-            wind_down(connection.as_mut());
-        }
-        loop {
-            return match connection.as_mut().poll(cx) {
-                Poll::Ready(how) => {
-                    if let Err(error) = how {
-                        held.opened.failed(&error, held.peer);
+    /// Polls the connection until it ends by itself or must end: its time has passed, or it is full or
+    /// the gateway drains, and it has finished what it had begun.
+    async fn drive<C: Future<Output = hyper::Result<()>>>(
+        self: Rc<Self>,
+        mut connection: Pin<Box<C>>,
+        (wind_down, is_full): (impl Fn(Pin<&mut C>), impl Fn() -> bool),
+        (reading, writing): (Deadline, Deadline),
+        held: Held,
+    ) {
+        let mut told = false;
+        poll_fn(|cx: &mut Context<'_>| {
+            if !told && self.is_draining() {
+                told = true;
+                wind_down(connection.as_mut());
+            }
+            loop {
+                return match connection.as_mut().poll(cx) {
+                    Poll::Ready(how) => {
+                        if let Err(error) = how {
+                            held.opened.failed(&error, held.peer);
+                        }
+                        Poll::Ready(())
                     }
-                    Poll::Ready(())
-                }
-                // Polled once more, so that the client is told.
-                Poll::Pending if !told && is_full() => {
-                    told = true;
-                    wind_down(connection.as_mut());
-                    continue;
-                }
-                // Dropping the connection is how it is cut.
-                Poll::Pending if reading.poll(cx).is_ready() => Poll::Ready(()),
-                Poll::Pending => writing.poll(cx),
-            };
-        }
-    })
-    .await;
+                    // Polled once more, so that the client is told.
+                    Poll::Pending if !told && is_full() => {
+                        told = true;
+                        wind_down(connection.as_mut());
+                        continue;
+                    }
+                    // Dropping the connection is how it is cut.
+                    Poll::Pending if reading.poll(cx).is_ready() => Poll::Ready(()),
+                    Poll::Pending => writing.poll(cx),
+                };
+            }
+        })
+        .await;
+    }
 }
 
 /// Counts the end of a connection, however it comes.

@@ -8,6 +8,7 @@ mod connection;
 mod frames;
 mod guarded;
 mod names;
+mod pieces;
 mod proxy_protocol;
 mod stall;
 mod tls;
