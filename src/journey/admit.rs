@@ -161,8 +161,8 @@ impl Visit {
 impl Visit {
     /// The id as a field value: the upstream and the client are told the same.
     pub(super) fn id_value(&mut self) -> HeaderValue {
-        let text = self.id.text();
-        let make = || HeaderValue::from_str(text.as_str()).unwrap_or(HeaderValue::from_static("-"));
+        let none = HeaderValue::from_static("-");
+        let make = || HeaderValue::from_bytes(self.id.text().as_bytes()).unwrap_or(none);
         self.id_value.get_or_insert_with(make).clone()
     }
 }

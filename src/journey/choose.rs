@@ -24,11 +24,11 @@ impl Journey {
         // `/admin!`. Where the rule would differ, neither reading is ours to choose.
         let elsewhere =
             |path: &str| path::without_parameters(path).is_some_and(|cut| find(&cut) != found);
-        if elsewhere(&target.path) {
-            return Err(Rejection::AmbiguousPath);
-        }
-        if let Some(plain) = path::with_plain_delimiters(&target.path)
-            && (find(&plain) != found || elsewhere(&plain))
+        let plain_elsewhere = |plain: &str| find(plain) != found || elsewhere(plain);
+        if !path::is_plain_to_all(&target.path)
+            && (elsewhere(&target.path)
+                || path::with_plain_delimiters(&target.path)
+                    .is_some_and(|plain| plain_elsewhere(&plain)))
         {
             return Err(Rejection::AmbiguousPath);
         }

@@ -75,8 +75,9 @@ fn read(text: &[u8], https: bool) -> Result<RequestHost<'_>, HostError> {
 /// [`split_host_port`], without a copy when the name is canonical as it stands.
 fn split(text: &[u8]) -> Option<(Cow<'_, str>, Option<u16>)> {
     let text = str::from_utf8(text).ok()?;
-    let (name, port) = match text.split_once(':') {
-        Some((name, port)) => (name, Some(port)),
+    let colon = text.bytes().position(|byte| byte == b':');
+    let (name, port) = match colon.and_then(|at| text.split_at_checked(at)) {
+        Some((name, port)) => (name, port.get(1..)),
         None => (text, None),
     };
     if is_plain_name(name) {

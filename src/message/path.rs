@@ -58,6 +58,12 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
     }
 }
 
+/// Whether `path`, which is canonical, is surely read alike by those who cut parameters or decode
+/// delimiters and by those who do not.
+pub fn is_plain_to_all(path: &str) -> bool {
+    memchr::memchr2(b';', b'%', path.as_bytes()).is_none()
+}
+
 /// `path`, which is canonical, as applications see it that cut `;parameters` from each segment.
 /// `None` when there are none to cut. A path whose route differs between the two has no safe
 /// answer.

@@ -16,7 +16,7 @@ use crate::config::LogFormat;
 use crate::id::SessionId;
 
 /// A core's buffer is handed over when it holds this many bytes.
-const FLUSH_AT: usize = 32 * 1024;
+const FLUSH_AT: usize = 64 * 1024;
 
 /// Room beyond `FLUSH_AT`, so that an ordinary last line does not make the buffer grow.
 const HEADROOM: usize = 2 * 1024;
@@ -141,7 +141,7 @@ fn write(out: &mut Vec<u8>, format: LogFormat, second: &Second, line: &Line<'_>)
     }
     if let Some(session) = line.session {
         fields.ascii(key!("session"), |out| {
-            session.as_bytes().iter().for_each(|byte| out.extend_from_slice(&encode::hex(*byte)));
+            out.extend_from_slice(&encode::digits(*session.as_bytes()));
         });
     }
     if let Some(route) = line.route {

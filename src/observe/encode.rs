@@ -161,6 +161,29 @@ pub(super) const fn hex(byte: u8) -> [u8; 2] {
     [digit(byte >> 4), digit(byte & 15)]
 }
 
+/// Sixteen bytes in lower-case hex.
+pub(super) fn digits(bytes: [u8; 16]) -> [u8; 32] {
+    let mut digits = [0; 32];
+    let (eights, _) = digits.as_chunks_mut::<8>();
+    let (quarters, _) = bytes.as_chunks::<4>();
+    for (eight, quarter) in eights.iter_mut().zip(quarters) {
+        *eight = eight_digits(u32::from_be_bytes(*quarter));
+    }
+    digits
+}
+
+/// All digits at once: some times for each request, it counts.
+const fn eight_digits(value: u32) -> [u8; 8] {
+    // A nibble to each byte ...
+    let wide = value as u64;
+    let wide = (wide | (wide << 16)) & 0x0000_ffff_0000_ffff;
+    let wide = (wide | (wide << 8)) & 0x00ff_00ff_00ff_00ff;
+    let wide = (wide | (wide << 4)) & 0x0f0f_0f0f_0f0f_0f0f;
+    // ... of which those above 9 carry into the next nibble when 6 is added, and are letters.
+    let letters = ((wide + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    (wide + 0x3030_3030_3030_3030 + letters * 39).to_be_bytes()
+}
+
 /// A decimal number.
 pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0; 20];

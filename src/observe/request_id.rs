@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use super::encode;
 use crate::secret::{self, NoRandomness};
 
 /// One request. Written as 32 lower-case hex digits. Not a secret, never taken from a client.
@@ -24,27 +25,8 @@ impl RequestId {
 
     /// The 32 digits, without an allocation.
     pub fn text(self) -> RequestIdText {
-        let mut digits = [0; 32];
-        let (eights, _) = digits.as_chunks_mut::<8>();
-        let bytes = self.0.to_be_bytes();
-        let (quarters, _) = bytes.as_chunks::<4>();
-        for (eight, quarter) in eights.iter_mut().zip(quarters) {
-            *eight = eight_digits(u32::from_be_bytes(*quarter));
-        }
-        RequestIdText(digits)
+        RequestIdText(encode::digits(self.0.to_be_bytes()))
     }
-}
-
-/// Lower-case hex, all digits at once: three times for each request, it counts.
-const fn eight_digits(value: u32) -> [u8; 8] {
-    // A nibble to each byte ...
-    let wide = value as u64;
-    let wide = (wide | (wide << 16)) & 0x0000_ffff_0000_ffff;
-    let wide = (wide | (wide << 8)) & 0x00ff_00ff_00ff_00ff;
-    let wide = (wide | (wide << 4)) & 0x0f0f_0f0f_0f0f_0f0f;
-    // ... of which those above 9 carry into the next nibble when 6 is added, and are letters.
-    let letters = ((wide + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
-    (wide + 0x3030_3030_3030_3030 + letters * 39).to_be_bytes()
 }
 
 impl fmt::Display for RequestId {
