@@ -380,6 +380,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_a_token_and_a_value_holds_no_control() {
+        for byte in 0..=u8::MAX {
+            let read = |before: &[u8], after: &[u8]| {
+                let block = [b"HTTP/1.1 200 OK\r\n", before, &[byte], after, b"\r\n\r\n"].concat();
+                read(&Bytes::from(block), &Method::GET, HeaderMap::new()).is_ok()
+            };
+            // RFC 9110 sections 5.6.2 and 5.5. A colon ends the name, and a line's end is one.
+            let is_tchar = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(read(b"x", b"y: z"), is_tchar || byte == b':', "{byte}");
+            let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+            assert_eq!(read(b"x: y", b"z"), is_text, "{byte}");
+        }
+    }
+
+    #[test]
     fn what_stands_around_a_value_is_no_part_of_it() {
         for text in [
             "HTTP/1.1 200 OK\r\nA-b: \t c d \t\r\n\r\n",

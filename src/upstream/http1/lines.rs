@@ -60,10 +60,12 @@ impl<'a> Lines<'a> {
         let colon = memchr::memchr(b':', line).and_then(|at| line.split_at_checked(at));
         let (name, value) = colon.ok_or(Fault::Disorder("a field has no colon"))?;
         let value = trim_blanks(value.get(1..).unwrap_or_default());
+        // The type takes a quote for a part of a name; RFC 9110 section 5.6.2 does not.
+        let is_quoted = memchr::memchr(b'"', name).is_some();
         let name = HeaderName::from_bytes(name);
         let value = HeaderValue::from_maybe_shared(self.block.slice_ref(value));
         match (name, value) {
-            (Ok(name), Ok(value)) => Ok(Some((name, value))),
+            (Ok(name), Ok(value)) if !is_quoted => Ok(Some((name, value))),
             _ => Err(Fault::Disorder("a field is none")),
         }
     }
