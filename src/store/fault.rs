@@ -22,9 +22,19 @@ impl StoreError {
 #[error("{meaning}: {source}")]
 struct Explained {
     meaning: &'static str,
-    /// Whether the connection, or the server behind it, is of no more use.
-    of_the_way: bool,
+    blame: Blame,
     source: sqlx::Error,
+}
+
+/// What is to blame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// The connection, or the server behind it, which is of no more use.
+    Way,
+    /// The disk, which takes nothing.
+    Disk,
+    /// Something else, which concerns the act.
+    Act,
 }
 
 impl StoreError {
@@ -33,8 +43,18 @@ impl StoreError {
     pub(super) fn is_of_the_way(&self) -> bool {
         match self {
             Self::Unavailable(cause) => {
-                cause.downcast_ref::<Explained>().is_some_and(|cause| cause.of_the_way)
+                cause.downcast_ref::<Explained>().is_some_and(|cause| cause.blame == Blame::Way)
                     || cause.is::<Busy>()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the disk is to blame: full, or failed.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Unavailable(cause) => {
+                cause.downcast_ref::<Explained>().is_some_and(|cause| cause.blame == Blame::Disk)
             }
             _ => false,
         }
@@ -53,8 +73,8 @@ impl From<sqlx::Error> for StoreError {
                 "{error}; if the file is damaged, or is none of ours, restore a backup"
             )),
             other => match explain(&other) {
-                Some((meaning, of_the_way)) => {
-                    Self::unavailable(Explained { meaning, of_the_way, source: other })
+                Some((meaning, blame)) => {
+                    Self::unavailable(Explained { meaning, blame, source: other })
                 }
                 None => Self::unavailable(other),
             },
@@ -64,74 +84,78 @@ impl From<sqlx::Error> for StoreError {
 
 /// What an error means to who runs the gateway, with what to do; and whether the way to the server
 /// is to blame.
-fn explain(error: &sqlx::Error) -> Option<(&'static str, bool)> {
+fn explain(error: &sqlx::Error) -> Option<(&'static str, Blame)> {
     Some(match error {
         // What TLS refuses comes as an error of the connection, too.
         sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => UNTRUSTED,
         sqlx::Error::Io(_) => {
-            ("no server answers there; start it, or correct host and port of store.url", true)
+            ("no server answers there; start it, or correct host and port of store.url", Blame::Way)
         }
         sqlx::Error::Tls(_) => UNTRUSTED,
-        sqlx::Error::PoolTimedOut => ("no connection became free in time", true),
+        sqlx::Error::PoolTimedOut => ("no connection became free in time", Blame::Way),
         sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-            ("the server cannot be understood", true)
+            ("the server cannot be understood", Blame::Way)
         }
         sqlx::Error::Database(cause) => return explain_code(&**cause),
         _ => return None,
     })
 }
 
-const UNTRUSTED: (&str, bool) = (
+const UNTRUSTED: (&str, Blame) = (
     "the server's certificate cannot be trusted; name the authority that signed it \
      (?sslrootcert=FILE) and the host that it was made for, or, on a network that you trust, choose \
      another sslmode",
-    true,
+    Blame::Way,
 );
 
 /// By the codes of Postgres (its appendix A) and SQLite.
-fn explain_code(error: &dyn DatabaseError) -> Option<(&'static str, bool)> {
+fn explain_code(error: &dyn DatabaseError) -> Option<(&'static str, Blame)> {
     if let Some(error) = error.try_downcast_ref::<SqliteError>() {
         return match primary_code(error)? {
-            8 => {
-                Some(("the file cannot be written; mend its rights, or those of its folder", false))
-            }
-            10 => Some(("the disk failed", false)),
-            13 => Some(("the disk is full; make room", false)),
-            14 => {
-                Some(("the file cannot be opened; mend its rights, or those of its folder", false))
-            }
+            8 => Some((
+                "the file cannot be written; mend its rights, or those of its folder",
+                Blame::Act,
+            )),
+            10 => Some(("the disk failed", Blame::Disk)),
+            13 => Some(("the disk is full; make room", Blame::Disk)),
+            14 => Some((
+                "the file cannot be opened; mend its rights, or those of its folder",
+                Blame::Act,
+            )),
             _ => None,
         };
     }
     let code = error.code()?;
     Some(match &*code {
         "28P01" | "28000" => {
-            ("the server refuses the user or the password of store.url; correct them", true)
+            ("the server refuses the user or the password of store.url; correct them", Blame::Way)
         }
-        "3D000" => {
-            ("there is no database of that name; create it (createdb), or correct store.url", true)
-        }
-        "3F000" => ("there is no schema to work in; correct the role's search_path", false),
+        "3D000" => (
+            "there is no database of that name; create it (createdb), or correct store.url",
+            Blame::Way,
+        ),
+        "3F000" => ("there is no schema to work in; correct the role's search_path", Blame::Act),
         "42501" => (
             "the role of store.url lacks a right; let its owner GRANT it, or run `sallyport migrate` \
              with a role that owns the schema",
-            false,
+            Blame::Act,
         ),
-        "25006" => ("the server takes no writes now: it is a standby", true),
-        "53100" => ("the server's disk is full; make room", false),
-        "53200" => ("the server is out of memory", false),
+        "25006" => ("the server takes no writes now: it is a standby", Blame::Way),
+        "53100" => ("the server's disk is full; make room", Blame::Disk),
+        "53200" => ("the server is out of memory", Blame::Act),
         "53300" => (
             "the server has no connection left for us; raise its max_connections, or lower \
              store.connections of each replica",
-            true,
+            Blame::Way,
         ),
-        "57014" => ("the server gave it up, for it took too long", false),
-        "55P03" => ("another held the lock for too long", false),
-        "57P01" | "57P02" | "57P03" | "57P05" => ("the server is stopping or starting", true),
-        "08P01" if error.message().contains("startup parameter") => {
-            ("a connection pooler answers there; name the server itself as store.direct_url", true)
-        }
-        code if code.starts_with("08") => ("the connection to the server broke", true),
+        "57014" => ("the server gave it up, for it took too long", Blame::Act),
+        "55P03" => ("another held the lock for too long", Blame::Act),
+        "57P01" | "57P02" | "57P03" | "57P05" => ("the server is stopping or starting", Blame::Way),
+        "08P01" if error.message().contains("startup parameter") => (
+            "a connection pooler answers there; name the server itself as store.direct_url",
+            Blame::Way,
+        ),
+        code if code.starts_with("08") => ("the connection to the server broke", Blame::Way),
         _ => return None,
     })
 }

@@ -16,6 +16,7 @@ mod change;
 mod columns;
 pub mod copy;
 mod fault;
+mod unwritten;
 
 #[cfg(test)]
 mod contract;

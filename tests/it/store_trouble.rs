@@ -67,6 +67,14 @@ fn assert_recovers(process: &Process, client: &mut Client) {
     assert_eq!(client.get("/a").status, 200);
 }
 
+/// It says so itself once nothing has failed for some seconds.
+fn assert_gets_ready(process: &Process) {
+    let waited = Stopwatch::start();
+    while process.admin("/readyz").status != 200 {
+        assert!(waited.elapsed() < PATIENCE, "it does not get ready again");
+    }
+}
+
 #[test]
 fn a_full_disk_stops_only_what_must_write_and_room_heals_it() {
     let upstream = application();
@@ -79,8 +87,10 @@ fn a_full_disk_stops_only_what_must_write_and_room_heals_it() {
     let room = |bytes: Option<u64>| process.limit(Resource::Fsize, bytes);
     room(Some(1024));
     assert_survives(&process, &mut client);
+    assert_eq!(process.admin("/readyz").status, 503);
     room(None);
     assert_recovers(&process, &mut client);
+    assert_gets_ready(&process);
 }
 
 #[test]
@@ -104,6 +114,9 @@ fn a_full_disk_of_the_server_is_told_with_what_to_do_and_room_heals_it() {
     let refused = refused.into_iter().find(|answer| answer.status != 200).expect("it is not full");
     assert_unavailable(&refused, "a login");
     process.err.wait_for("the server's disk is full; make room");
+    let told = process.admin("/readyz");
+    assert_eq!(told.status, 503);
+    assert!(told.text().contains("degraded: ") && told.text().contains("make room"), "{told:?}");
     // What fits where it stands is done; what does not costs nobody a cookie.
     let answer = client.post("/auth/refresh");
     if answer.status != 200 {
@@ -113,7 +126,7 @@ fn a_full_disk_of_the_server_is_told_with_what_to_do_and_room_heals_it() {
     assert_eq!(process.client().get("/public/a").text(), "the application");
     disk.free();
     assert_recovers(&process, &mut client);
-    assert_eq!(process.admin("/readyz").status, 200);
+    assert_gets_ready(&process);
 }
 
 #[test]

@@ -28,6 +28,7 @@ use super::attempts::{Attempts, Charged, Toll};
 use super::fault::Busy;
 use super::rows::{EndReason, KeyRow, Revocation, Session, User, UserChange};
 use super::seal::Seal;
+use super::unwritten::Unwritten;
 use super::upkeep::Upkeep;
 use super::{Advance, Step, Store, StoreError, Waits};
 use crate::clock::Timestamp;
@@ -46,6 +47,7 @@ pub struct Postgres {
     patience: Duration,
     seal: Seal,
     swept: Mutex<Round>,
+    unwritten: Unwritten,
 }
 
 /// What a sweep still has to do until it comes to its end.
@@ -96,7 +98,14 @@ impl Postgres {
         let way = Way::new(hosts, direct, host, reach.connections, waits);
         let ear = Ear::start(way.direct().clone()).await;
         let patience = waits.lock.saturating_add(GRACE);
-        Ok(Self { way, ear, patience, seal, swept: Mutex::default() })
+        Ok(Self {
+            way,
+            ear,
+            patience,
+            seal,
+            swept: Mutex::default(),
+            unwritten: Unwritten::default(),
+        })
     }
 
     fn round(&self) -> Round {
@@ -142,7 +151,13 @@ impl Postgres {
             }
             result
         });
-        task.await.map_err(StoreError::unavailable)?
+        let result = task.await.map_err(StoreError::unavailable)?;
+        if let Err(error) = &result
+            && error.is_of_the_disk()
+        {
+            self.unwritten.note(error.to_string().into());
+        }
+        result
     }
 }
 
@@ -333,6 +348,7 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        self.unwritten.check()?;
         let alive = self.act(|connection| {
             Box::pin(async move {
                 sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(connection).await?;

@@ -251,6 +251,7 @@ impl Store for Sqlite {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.home.check()?;
+        self.writer.check()?;
         sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&self.readers).await?;
         Ok(())
     }

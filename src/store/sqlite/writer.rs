@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::home::Home;
 use crate::store::StoreError;
 use crate::store::fault::{Busy, is_locked};
+use crate::store::unwritten::Unwritten;
 
 /// How many acts may wait for the writer. What comes then waits for a place, as long as it may.
 const QUEUE: usize = 1024;
@@ -33,6 +34,7 @@ pub(super) enum Extent {
 pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Queued>>,
     wait: Duration,
+    unwritten: Arc<Unwritten>,
 }
 
 impl Writer {
@@ -45,8 +47,19 @@ impl Writer {
         wait: Duration,
     ) -> Self {
         let (queue, acts) = mpsc::channel(QUEUE);
-        tokio::spawn(Link { options, home, connection: Some(connection) }.run(acts));
-        Self { queue, wait }
+        let unwritten = Arc::<Unwritten>::default();
+        let link =
+            Link { options, home, connection: Some(connection), unwritten: Arc::clone(&unwritten) };
+        tokio::spawn(link.run(acts));
+        Self { queue, wait, unwritten }
+    }
+
+    /// Whether the disk takes what is written.
+    ///
+    /// # Errors
+    /// It did not lately.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.unwritten.check()
     }
 
     /// Runs `act` and returns when it is durable. An act that has begun runs to its end, though
@@ -89,6 +102,18 @@ impl Writer {
 #[error("the commit that it shared with others failed: {0}")]
 struct NotCommitted(Arc<str>);
 
+/// What a batch was undone for.
+struct Failure {
+    why: Arc<str>,
+    of_the_disk: bool,
+}
+
+impl From<&StoreError> for Failure {
+    fn from(error: &StoreError) -> Self {
+        Self { why: error.to_string().into(), of_the_disk: error.is_of_the_disk() }
+    }
+}
+
 /// An act in the queue, whatever it returns.
 trait Queued: Send {
     /// Does it, unless it was given up. An error ends the whole batch: the database may have
@@ -96,9 +121,9 @@ trait Queued: Send {
     fn run<'c>(
         &'c mut self,
         connection: &'c mut SqliteConnection,
-    ) -> BoxFuture<'c, Result<(), Arc<str>>>;
+    ) -> BoxFuture<'c, Result<(), Failure>>;
     /// Hands the caller its result, or the reason why the batch failed.
-    fn settle(self: Box<Self>, failure: Option<&Arc<str>>);
+    fn settle(self: Box<Self>, failure: Option<&Failure>);
     /// Hands the caller an error before it was tried.
     fn refuse(self: Box<Self>, error: StoreError);
 }
@@ -119,7 +144,7 @@ where
     fn run<'c>(
         &'c mut self,
         connection: &'c mut SqliteConnection,
-    ) -> BoxFuture<'c, Result<(), Arc<str>>> {
+    ) -> BoxFuture<'c, Result<(), Failure>> {
         Box::pin(async move {
             let Some(act) = self.act.take() else { return Ok(()) };
             if self.taken.swap(true, Ordering::AcqRel) {
@@ -130,7 +155,7 @@ where
                 Extent::Several => within_savepoint(connection, act).await,
             };
             let broken = match &result {
-                Err(error @ StoreError::Unavailable(_)) => Err(error.to_string().into()),
+                Err(error @ StoreError::Unavailable(_)) => Err(error.into()),
                 _ => Ok(()),
             };
             self.result = Some(result);
@@ -138,10 +163,10 @@ where
         })
     }
 
-    fn settle(self: Box<Self>, failure: Option<&Arc<str>>) {
+    fn settle(self: Box<Self>, failure: Option<&Failure>) {
         let result = match (self.result, failure) {
             (Some(Ok(_)), Some(failure)) => {
-                Err(StoreError::unavailable(NotCommitted(Arc::clone(failure))))
+                Err(StoreError::unavailable(NotCommitted(Arc::clone(&failure.why))))
             }
             (Some(result), _) => result,
             // It was given up, and nobody waits for it.
@@ -176,6 +201,7 @@ struct Link {
     options: SqliteConnectOptions,
     home: Home,
     connection: Option<SqliteConnection>,
+    unwritten: Arc<Unwritten>,
 }
 
 impl Link {
@@ -195,7 +221,7 @@ impl Link {
                 }
             }
             let Some(connection) = &mut self.connection else { continue };
-            if !batch(connection, first, &mut acts).await {
+            if !batch(connection, &self.unwritten, first, &mut acts).await {
                 // The driver counts transactions by itself, and may count wrongly after the
                 // database ended one on its own. A new connection starts at none.
                 self.connection = None;
@@ -208,6 +234,7 @@ impl Link {
 /// used again.
 async fn batch(
     connection: &mut SqliteConnection,
+    unwritten: &Unwritten,
     first: Box<dyn Queued>,
     acts: &mut mpsc::Receiver<Box<dyn Queued>>,
 ) -> bool {
@@ -237,8 +264,11 @@ async fn batch(
             drop(transaction);
             Some(reason)
         }
-        None => transaction.commit().await.err().map(|error| error.to_string().into()),
+        None => transaction.commit().await.err().map(|error| Failure::from(&error.into())),
     };
+    if let Some(failure) = failure.as_ref().filter(|failure| failure.of_the_disk) {
+        unwritten.note(Arc::clone(&failure.why));
+    }
     for act in done {
         act.settle(failure.as_ref());
     }
