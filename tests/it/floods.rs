@@ -28,22 +28,25 @@ fn is_served(wire: &mut Wire) -> bool {
 }
 
 #[test]
-fn a_network_has_so_many_connections_at_once_and_gets_them_back() {
-    let upstream = application();
-    let gate = gate(&upstream, "connections_per_network = 2", "");
-    let client = gate.client();
-    let (mut first, mut second) = (client.wire(), client.wire());
-    assert!(is_served(&mut first) && is_served(&mut second));
-    assert!(!is_served(&mut client.wire()), "one too many");
-    assert!(is_served(&mut first), "those that were there go on");
-    drop(first);
-    let waited = Stopwatch::start();
-    while !is_served(&mut client.wire()) {
-        assert!(waited.elapsed() < PATIENCE, "the place is not given back");
+fn all_have_so_many_connections_at_once_and_one_network_has_and_places_are_given_back() {
+    for limit in ["connections = 2", "connections_per_network = 2"] {
+        let upstream = application();
+        let gate = gate(&upstream, limit, "");
+        let client = gate.client();
+        let (mut first, mut second) = (client.wire(), client.wire());
+        assert!(is_served(&mut first) && is_served(&mut second));
+        assert!(!is_served(&mut client.wire()), "one too many");
+        assert!(is_served(&mut first), "those that were there go on");
+        drop(first);
+        let waited = Stopwatch::start();
+        while !is_served(&mut client.wire()) {
+            assert!(waited.elapsed() < PATIENCE, "the place is not given back");
+        }
+        let text = String::from_utf8(gate.admin("/metrics").body).unwrap();
+        let mut lines = text.lines();
+        let refused = lines.find(|line| line.starts_with("sallyport_connections_refused_total"));
+        assert!(refused.is_some_and(|line| !line.ends_with(" 0")), "{text}");
     }
-    let text = String::from_utf8(gate.admin("/metrics").body).unwrap();
-    let refused = text.lines().find(|line| line.starts_with("sallyport_connections_refused_total"));
-    assert!(refused.is_some_and(|line| !line.ends_with(" 0")), "{text}");
 }
 
 #[test]

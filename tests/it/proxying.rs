@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use sallyport::clock::Stopwatch;
@@ -316,7 +316,7 @@ fn a_body_over_its_limit_is_refused_whether_or_not_it_says_so_first() {
 #[test]
 fn an_application_that_takes_too_long_for_its_first_byte_is_a_504() {
     let (go, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+    let wait = Mutex::new(wait);
     let upstream = Upstream::play(move |connection| {
         while connection.request()?.is_some() {
             // Ends when the test does.
@@ -452,7 +452,7 @@ fn a_client_that_expects_100_gets_it_only_when_its_body_is_wanted() {
 #[test]
 fn an_application_that_is_full_is_a_503_and_others_go_on() {
     let (go, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+    let wait = Mutex::new(wait);
     let upstream = Upstream::answering(move |_| {
         let _ended = wait.lock().unwrap().recv();
         response("200 OK", &[], "at last")
@@ -473,7 +473,7 @@ fn an_application_that_is_full_is_a_503_and_others_go_on() {
 #[test]
 fn a_request_beyond_the_limit_waits_for_its_turn_as_long_as_it_may() {
     let (go, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+    let wait = Mutex::new(wait);
     let upstream = Upstream::answering(move |request| {
         if request.line().contains("/slow") {
             let _ended = wait.lock().unwrap().recv();
@@ -526,4 +526,50 @@ fn a_client_of_http2_that_takes_nothing_holds_no_place_at_the_application() {
     let fields = [(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/a")];
     assert_eq!(frames::ask_and_take_nothing(&mut wire, &fields), Taken::Reset);
     assert_eq!(gate.client().get("/a").status, 200, "its place is free again");
+}
+
+#[test]
+fn a_client_of_http1_that_takes_nothing_is_cut_off_and_frees_the_application() {
+    let (free, freed) = mpsc::channel();
+    let free = Mutex::new(free);
+    let upstream = Upstream::play(move |connection| {
+        if connection.request()?.is_none() {
+            return Ok(());
+        }
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        let piece = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+        while connection.send(piece.as_bytes()).is_ok() {}
+        free.lock().unwrap().send(()).unwrap();
+        Ok(())
+    });
+    let gate = Gate::start(&format!(
+        "[limits]\nwrite_stall_timeout = \"1s\"\n\
+         [[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n",
+        upstream.url()
+    ));
+    let mut wire = gate.client().wire();
+    wire.send(format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
+    freed.recv_timeout(PATIENCE).expect("the application still writes");
+    drop(wire);
+}
+
+#[test]
+fn a_connection_that_nobody_needs_is_closed_in_time_and_another_made_when_one_is_needed() {
+    let (end, ended) = mpsc::channel();
+    let end = Mutex::new(end);
+    let upstream = Upstream::play(move |connection| {
+        while connection.request()?.is_some() {
+            connection.send(&response("200 OK", &[], "the application"))?;
+        }
+        end.lock().unwrap().send(()).unwrap();
+        Ok(())
+    });
+    let gate = open_gate(&upstream, "pool_idle_timeout = \"1s\"");
+    let mut client = gate.client();
+    assert_eq!((client.get("/a").status, client.get("/b").status), (200, 200));
+    assert_eq!(upstream.connections(), 1);
+    ended.recv_timeout(PATIENCE).expect("it is kept");
+    assert_eq!(client.get("/c").status, 200);
+    assert_eq!(upstream.connections(), 2);
 }
