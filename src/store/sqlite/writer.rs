@@ -221,7 +221,7 @@ impl Link {
                 }
             }
             let Some(connection) = &mut self.connection else { continue };
-            if !batch(connection, &self.unwritten, first, &mut acts).await {
+            if !batch(connection, (&self.home, &self.unwritten), first, &mut acts).await {
                 // The driver counts transactions by itself, and may count wrongly after the
                 // database ended one on its own. A new connection starts at none.
                 self.connection = None;
@@ -234,7 +234,7 @@ impl Link {
 /// used again.
 async fn batch(
     connection: &mut SqliteConnection,
-    unwritten: &Unwritten,
+    (home, unwritten): (&Home, &Unwritten),
     first: Box<dyn Queued>,
     acts: &mut mpsc::Receiver<Box<dyn Queued>>,
 ) -> bool {
@@ -264,7 +264,14 @@ async fn batch(
             drop(transaction);
             Some(reason)
         }
-        None => transaction.commit().await.err().map(|error| Failure::from(&error.into())),
+        // It may have gone since the first act of the batch.
+        None => match home.check() {
+            Ok(()) => transaction.commit().await.err().map(|error| Failure::from(&error.into())),
+            Err(gone) => {
+                drop(transaction);
+                Some(Failure::from(&gone))
+            }
+        },
     };
     if let Some(failure) = failure.as_ref().filter(|failure| failure.of_the_disk) {
         unwritten.note(Arc::clone(&failure.why));
