@@ -55,6 +55,20 @@ impl ReplyBody {
     pub(super) fn new(content: Content, telling: Telling) -> Self {
         Self { content, sent: 0, telling: Some(telling) }
     }
+
+    /// What a route takes out of answers, or says in them itself, is not said behind them either.
+    fn change_trailers(&self, frame: &mut Frame<Bytes>) {
+        let route = self.telling.as_ref().and_then(|telling| {
+            let visit = &telling.visit;
+            visit.journey.route_at(visit.route)
+        });
+        if let (Some(trailers), Some(route)) = (frame.trailers_mut(), route) {
+            let changes = &route.manners.response;
+            for name in changes.remove.iter().chain(changes.set.iter().map(|(name, _)| name)) {
+                trailers.remove(name);
+            }
+        }
+    }
 }
 
 impl Body for ReplyBody {
@@ -66,7 +80,7 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let frame = match &mut this.content {
+        let mut frame = match &mut this.content {
             Content::Own(bytes) if bytes.is_empty() => None,
             Content::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Content::Upstream(body) => {
@@ -84,10 +98,11 @@ impl Body for ReplyBody {
                 }
             }
         };
-        match &frame {
-            Some(Ok(frame)) => {
-                this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-            }
+        match &mut frame {
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(data) => this.sent += data.len() as u64,
+                None => this.change_trailers(frame),
+            },
             Some(Err(_)) => {
                 if let Some(telling) = &mut this.telling {
                     telling.visit.outcome = "upstream_cut";

@@ -1,7 +1,9 @@
 //! Step 5: what the upstream receives. Everything that a client could forge is taken out, and what
 //! we know is put in.
 
-use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, UPGRADE, VIA};
+use std::rc::Rc;
+
+use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, TRAILER, UPGRADE, VIA};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -13,11 +15,12 @@ use super::admit::{Asked, Visit};
 use super::authenticate::{Credential, Source};
 use super::socket::Handshake;
 use crate::access::{Identity, Permit};
-use crate::config::{HostPolicy, Mapping, Route, Upstream, UpstreamHttp};
+use crate::config::{Changes, HostPolicy, Mapping, Route, Upstream, UpstreamHttp};
 use crate::id::AppId;
 use crate::message::added::{Added, REQUEST_ID};
 use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
+use crate::message::trailers::Trailing;
 use crate::message::{cookies, fields, forwarded};
 use crate::token::AssertionClaims;
 use crate::upstream::{Outbound, Pace, RequestBody};
@@ -76,10 +79,19 @@ impl Journey {
         // RFC 9113 section 8.2.2: the one thing of this kind that HTTP/2 may say.
         let trailers = upstream.http != UpstreamHttp::One
             && headers.get(TE).is_some_and(|te| te == "trailers");
+        let trailing =
+            self.trailing(index, (head.version, &body), headers, &known.route.manners.request);
+        let announced = match body.size_hint().exact() {
+            Some(_) => None,
+            None => trailing.as_ref().and_then(|trailing| trailing.announced(headers)),
+        };
         let trusted = forwarded::is_trusted(arrival.peer.ip(), &config.listen.trusted_proxies);
         firewall.clean(headers, trusted);
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(announced) = announced {
+            headers.insert(TRAILER, announced);
         }
         let ours = &config.cookies;
         // What is not configured is no further name.
@@ -106,6 +118,7 @@ impl Journey {
         let limits = &config.limits;
         let body = RequestBody::new(
             (head.version, body),
+            trailing,
             known.route.body_bytes,
             Pace { stall: limits.body_stall_timeout, rate: limits.body_min_rate },
             &self.deadlines,
@@ -120,6 +133,21 @@ impl Journey {
             HostPolicy::Server => outbound,
         };
         Ok(Rewritten { outbound, handshake })
+    }
+
+    /// What of the trailers goes on of a body that can have any.
+    fn trailing(
+        &self,
+        index: usize,
+        (version, body): (Version, &Incoming),
+        headers: &HeaderMap,
+        changes: &Changes,
+    ) -> Option<Trailing> {
+        let none = body.is_end_stream()
+            // A length says where a message of HTTP/1.1 ends.
+            || (version != Version::HTTP_2 && body.size_hint().exact().is_some());
+        let pool = if none { None } else { self.pools.get(index) };
+        pool.map(|pool| Trailing::new(Rc::clone(pool.firewall()), headers, changes))
     }
 
     /// Says who calls, if anybody does.

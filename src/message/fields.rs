@@ -102,6 +102,8 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
             || name.as_str().starts_with("if-")
             || name.as_str().starts_with("content-")
             || name.as_str().starts_with("access-control-")
+            || name.as_str().starts_with("accept")
+            || name.as_str().starts_with("sec-")
             || matches!(
                 name.as_str(),
                 "host"
@@ -119,6 +121,8 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
                     | "pragma"
                     | "range"
                     | "origin"
+                    | "referer"
+                    | "retry-after"
                     | "via"
                     | "x-request-id"
                     | "x-sallyport"
@@ -304,4 +308,4 @@ pub fn percent_header_value(text: &str) -> HeaderValue {
 
 #[cfg(test)]
 #[path = "fields_tests.rs"]
-mod tests;
+pub(super) mod tests;

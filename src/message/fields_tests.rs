@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{Algorithm, Assertion, HostPolicy, Servers, Times, UpstreamHttp};
 
-fn upstream() -> Upstream {
+pub(in crate::message) fn upstream() -> Upstream {
     let name = HeaderName::from_static;
     Upstream {
         name: "app".to_owned(),

@@ -11,4 +11,5 @@ pub mod host;
 pub mod path;
 pub mod reject;
 pub mod return_to;
+pub mod trailers;
 pub mod via;

@@ -16,7 +16,8 @@ use super::http1::{Content, Fault};
 use super::http2::Open;
 use super::pool::{Lease, Slot};
 use crate::deadline::{Deadline, Deadlines, End, TICK, Timer};
-use crate::message::fields::{self, Firewall};
+use crate::message::fields;
+use crate::message::trailers::Trailing;
 
 /// Why a client's body could not be passed on whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,8 @@ struct Streaming {
     deadline: Deadline,
     waited: Waited,
     watch: Option<Watch>,
+    /// What of its trailers goes on; without it, none of them.
+    trailing: Option<Trailing>,
 }
 
 /// How slowly a client may send its body.
@@ -107,8 +110,6 @@ pub(super) struct Watch {
     /// When the exchange must be over.
     pub(super) end: End,
     pub(super) fault: Rc<Cell<Option<BodyFault>>>,
-    /// Keeps trailers from saying what a field of the head could not.
-    pub(super) firewall: Rc<Firewall>,
 }
 
 impl RequestBody {
@@ -117,9 +118,11 @@ impl RequestBody {
         Self(None)
     }
 
-    /// At most `limit` bytes of `incoming`, a body of `version`, at this pace at least.
+    /// At most `limit` bytes of `incoming`, a body of `version`, at this pace at least; of its trailers
+    /// what `trailing` lets through.
     pub fn new(
         (version, incoming): (Version, Incoming),
+        trailing: Option<Trailing>,
         limit: u64,
         pace: Pace,
         deadlines: &Rc<Deadlines>,
@@ -137,6 +140,7 @@ impl RequestBody {
             deadline,
             waited: Waited::default(),
             watch,
+            trailing,
         })))
     }
 }
@@ -159,16 +163,14 @@ impl Streaming {
     }
 
     /// A client's trailers are no more to be believed than its head.
-    fn cleaned(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        let Some(watch) = &self.watch else { return frame };
-        match frame.into_trailers() {
-            Ok(mut trailers) => {
-                fields::strip_trailers(&mut trailers);
-                watch.firewall.strip(&mut trailers, false);
-                Frame::trailers(trailers)
+    fn cleaned(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(trailers) = frame.trailers_mut() {
+            match &self.trailing {
+                Some(trailing) => trailing.clean(trailers),
+                None => trailers.clear(),
             }
-            Err(data) => data,
         }
+        frame
     }
 
     /// `true`: the server's; `false`: the client's.

@@ -211,6 +211,11 @@ impl Pool {
         &self.upstream
     }
 
+    /// What keeps a client from speaking to this upstream in our name.
+    pub fn firewall(&self) -> &Rc<Firewall> {
+        &self.firewall
+    }
+
     /// Closes what has been idle for too long. Called now and then, not per request.
     pub fn sweep(&self) {
         let now = self.deadlines.ticks();

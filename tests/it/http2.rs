@@ -273,7 +273,7 @@ fn trailers_say_nothing_that_a_head_could_not_have_said() {
 }
 
 /// A body that a test feeds piece by piece, to talk while listening.
-struct Fed(tokio::sync::mpsc::Receiver<Frame<Bytes>>);
+pub(crate) struct Fed(pub(crate) tokio::sync::mpsc::Receiver<Frame<Bytes>>);
 
 impl Body for Fed {
     type Data = Bytes;

@@ -7,7 +7,7 @@
 //! * `accounts`: signup, setup, invite, reset, password, the list of one's sessions;
 //! * `machines`: apps, and the tokens that they mint;
 //! * `doors`, `names`: the listeners beside the gate; certificates;
-//! * `proxying`, `forwarding`, `manners`, `http2`, `http2_rules`, `websocket`, `smuggling`, `misbehaving`,
+//! * `proxying`, `trailers`, `forwarding`, `manners`, `http2`, `http2_rules`, `websocket`, `smuggling`, `misbehaving`,
 //!   `misbehaving_h2`: between the client and the application;
 //! * `times`, `last_requests`, `stopping`: how long an application may take, and how connections end;
 //! * `one_reading`: whatever is sent, what is received is what was judged;
@@ -74,5 +74,6 @@ mod spoofing;
 mod stopping;
 mod store_trouble;
 mod times;
+mod trailers;
 mod visits;
 mod websocket;

@@ -1,7 +1,7 @@
 //! The chunked transfer coding, undone (RFC 9112 section 7.1).
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::{Fault, head};
 use crate::message::fields;
@@ -19,6 +19,8 @@ pub(super) struct Chunked {
     state: State,
     /// Bytes of extensions so far.
     extensions: usize,
+    /// Fields that belong to this hop alone, as the head's `Connection` said.
+    listed: Box<[HeaderName]>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,11 @@ pub(super) enum Piece {
 }
 
 impl Chunked {
+    /// A body whose head listed these in `Connection`.
+    pub(super) fn new(listed: Vec<HeaderName>) -> Self {
+        Self { listed: listed.into_boxed_slice(), ..Self::default() }
+    }
+
     pub(super) const fn is_end(&self) -> bool {
         matches!(self.state, State::End)
     }
@@ -106,6 +113,9 @@ impl Chunked {
         trailers.remove(http::header::CONTENT_LENGTH);
         trailers.remove(http::header::HOST);
         trailers.remove(http::header::SET_COOKIE);
+        for name in &self.listed {
+            trailers.remove(name);
+        }
         self.state = State::End;
         Ok(Piece::Trailers(trailers))
     }

@@ -48,7 +48,7 @@ pub(super) fn write(out: &mut Vec<u8>, request: &Parts, host: &HeaderValue, next
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -230,7 +230,7 @@ impl Hop {
         }
         if self.codings > 0 {
             return match self.chunked && self.codings == 1 && http11 {
-                true => Ok(Framing::Chunked(Chunked::default())),
+                true => Ok(Framing::Chunked(Chunked::new(self.listed.clone()))),
                 // We asked for no other (RFC 9110 section 10.1.4) and could not undo it.
                 false => Err(Fault::Disorder("its transfer coding is not chunked alone")),
             };

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
@@ -19,6 +19,7 @@ const KEPT_BYTES: usize = 4 * 1024;
 
 /// RFC 9112 section 7.1
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+const LAST_LINE: &[u8] = b"0\r\n";
 const CHUNK_END: &[u8] = b"\r\n";
 
 /// What is still to be written of a request, in this order, and what comes after it.
@@ -115,13 +116,10 @@ impl Upload {
                         }
                         return Poll::Pending;
                     }
-                    Poll::Ready(Some(Ok(frame))) => {
-                        // Trailers end here: an upstream that merges them into the head would take
-                        // from them what the head may not hold (RFC 9110 section 6.5.1).
-                        if let Ok(data) = frame.into_data() {
-                            self.queue(data)?;
-                        }
-                    }
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(data) => self.queue(data)?,
+                        Err(frame) => self.end_with(frame.trailers_ref()),
+                    },
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
                     Poll::Ready(None) => self.finish()?,
                 },
@@ -161,6 +159,20 @@ impl Upload {
                 Ok(())
             }
         }
+    }
+
+    /// What comes behind a body can be written behind chunks only (RFC 9112 section 7.1.2), and ends
+    /// with a body of known length.
+    fn end_with(&mut self, trailers: Option<&HeaderMap>) {
+        let Some(trailers) = trailers.filter(|_| self.next == Next::Chunks) else { return };
+        self.before.clear();
+        self.written = 0;
+        self.before.extend_from_slice(LAST_LINE);
+        for (name, value) in trailers {
+            head::write_field(&mut self.before, name.as_str(), value.as_bytes());
+        }
+        self.after = CHUNK_END;
+        self.next = Next::End;
     }
 
     fn has_remaining(&self) -> bool {

@@ -63,8 +63,7 @@ impl Pool {
         let fault = Rc::new(Cell::new(None));
         if !request.body.is_end_stream() {
             let (server, fault) = (deadline.timer(), Rc::clone(&fault));
-            let firewall = Rc::clone(&self.firewall);
-            request.body.watch(Watch { server, limit, end, fault, firewall });
+            request.body.watch(Watch { server, limit, end, fault });
         }
         let host = self.host_of(way.server);
         let mut request = http2::convert(*request, self.upstream.tls.is_some(), host);

@@ -148,10 +148,11 @@ impl Connection {
     /// Reads a whole request and records it. `None` when the peer has closed.
     pub(crate) fn request(&mut self) -> io::Result<Option<Request>> {
         let Some(head) = self.head()? else { return Ok(None) };
-        let mut request = Request { connection: self.number, head, body: Vec::new() };
+        let (body, trailers) = (Vec::new(), String::new());
+        let mut request = Request { connection: self.number, head, body, trailers };
         let chunked = request.field("transfer-encoding").iter().any(|v| v.contains("chunked"));
         if chunked {
-            request.body = self.chunked()?;
+            (request.body, request.trailers) = self.chunked()?;
         } else if let [length] = request.field("content-length").as_slice() {
             request.body = self.bytes(length.parse().unwrap())?;
         }
@@ -195,7 +196,8 @@ impl Connection {
         Ok(thread::spawn(move || stream.write_all(&bytes)))
     }
 
-    fn chunked(&mut self) -> io::Result<Vec<u8>> {
+    /// The data, and all that came behind the last chunk's line but for a mere end.
+    fn chunked(&mut self) -> io::Result<(Vec<u8>, String)> {
         let mut body = Vec::new();
         loop {
             let mut line = String::new();
@@ -204,11 +206,13 @@ impl Connection {
             let size = usize::from_str_radix(size, 16).map_err(io::Error::other)?;
             body.extend(self.bytes(size)?);
             if size == 0 {
+                let mut trailers = String::new();
                 while !matches!(line.as_str(), "\r\n" | "") {
                     line.clear();
                     self.reader.read_line(&mut line)?;
+                    trailers.push_str(&line);
                 }
-                return Ok(body);
+                return Ok((body, if trailers == "\r\n" { String::new() } else { trailers }));
             }
             assert_eq!(self.bytes(2)?, b"\r\n", "a chunk ends in a line end");
         }
@@ -229,6 +233,8 @@ pub(crate) struct Request {
     pub(crate) head: Vec<u8>,
     /// The body without its framing.
     pub(crate) body: Vec<u8>,
+    /// The lines behind the last chunk, with the empty one; empty if there are none.
+    pub(crate) trailers: String,
 }
 
 impl Request {
