@@ -61,7 +61,8 @@ pub fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
         };
         let host = host.strip_suffix('.').unwrap_or(host);
         let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        let labels = !host.starts_with('.') && !host.contains("..");
+        // Each label has something in it; a second dot at the end would be dropped by the next reader.
+        let labels = !host.starts_with('.') && !host.ends_with('.') && !host.contains("..");
         if host.is_empty() || host.len() > 253 || !host.bytes().all(fine) || !labels {
             return None;
         }

@@ -158,7 +158,10 @@ mod tests {
         for host in [
             "",
             ".",
+            "..",
             "a..b",
+            "app.test..",
+            "App.test..:443",
             "user@app.test",
             "app.test/x",
             "app.test, evil.test",
@@ -177,6 +180,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_canonical_host_is_canonical_for_the_next_reader_too(text in "[a-zA-Z0-9._:-]{0,20}") {
+            if let Some((name, _)) = split(text.as_bytes()) {
+                let again = split(name.as_bytes()).map(|(again, _)| again.into_owned());
+                prop_assert_eq!(again, Some(name.into_owned()));
+            }
+        }
+
         #[test]
         fn the_fast_way_agrees_with_the_thorough_one(
             text in prop_oneof!["[a-zA-Z0-9._:-]{0,20}", "[a-z]{1,5}:[0-9]{0,6}", "\\PC{0,12}"],
