@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method};
@@ -18,7 +18,7 @@ use super::socket::Socket;
 use crate::access::Caller;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::config::{Endpoint, Origin};
-use crate::message::arrival::Arrival;
+use crate::message::arrival::{Arrival, Progress};
 use crate::message::host::{self, RequestHost};
 use crate::message::path;
 use crate::message::reject::Rejection;
@@ -64,6 +64,8 @@ pub(super) struct Visit {
     pub(super) socket: Option<Box<Socket>>,
     /// Whose page asks, where the route says who may read its answers.
     pub(super) origin: Option<HeaderValue>,
+    /// Whom to tell how far its body has been read.
+    pub(super) progress: Option<Progress>,
 }
 
 /// Cookies that wait for the response head.
@@ -154,6 +156,7 @@ impl Visit {
             manner: Manner::of(head, !body.is_end_stream()),
             socket: None,
             origin: None,
+            progress: if body.is_end_stream() { None } else { arrival.progress.clone() },
         }
     }
 }
@@ -180,6 +183,18 @@ pub(super) fn target<'a>(head: &'a Parts, secure: bool) -> Result<Target<'a>, Re
     // `OPTIONS *` (RFC 9112 section 3.2.4) asks about the server, and it has nothing to tell.
     let path = path::canonical(head.uri.path())?;
     Ok(Target { host, path })
+}
+
+/// Whether a body of HTTP/1.1 ends where everybody sees its end. hyper takes whatever has `chunked` as
+/// its last coding.
+pub(super) fn framing(head: &Parts) -> Result<(), Rejection> {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        // RFC 9112 section 6.1: another one that we do not know, or `chunked` twice.
+        _ => Err(Rejection::BadFraming),
+    }
 }
 
 /// What is asked, as the upstream will read it.

@@ -182,6 +182,9 @@ impl Journey {
         arrival: &Arrival,
         visit: &mut Visit,
     ) -> Result<Course, Stop> {
+        if !arrival.h2 && visit.manner.has_body() {
+            admit::framing(&head)?;
+        }
         let target = admit::target(&head, visit.secure)?;
         if arrival.named.as_ref().is_some_and(|named| !named.serves(&target.host.name)) {
             // RFC 9110 section 7.4: what was promised in the handshake was another host.

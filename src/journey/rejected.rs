@@ -32,6 +32,11 @@ impl Manner {
         let languages = || head.headers.get(http::header::ACCEPT_LANGUAGE).cloned();
         Self { asking, body: has_body, languages: asking.page.then(languages).flatten() }
     }
+
+    /// Whether a body came with the request.
+    pub(super) fn has_body(&self) -> bool {
+        self.body
+    }
 }
 
 impl Journey {
@@ -130,6 +135,12 @@ impl Journey {
             *response.body_mut() = Content::Own(text);
         }
         close_if_unread(&mut response, visit);
+        if let Rejection::BadHost(_) | Rejection::BadFraming = rejection
+            && !visit.h2
+        {
+            // Who writes such a head may have meant another end of it, too.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, UpgradeableConnection};
@@ -26,6 +26,7 @@ use super::accept::{ConnectionPermit, Socket};
 use super::client::Client;
 use super::frames::Frames;
 use super::guarded::{Guarded, Pulse, Times};
+use super::halves::Halves;
 use super::names::Certificates;
 use super::pieces::Pieces;
 use super::tls::TlsConfig;
@@ -33,7 +34,7 @@ use super::{proxy_protocol, stall};
 use crate::config::{Config, Limits};
 use crate::deadline::{Deadline, Deadlines};
 use crate::journey::Journey;
-use crate::message::arrival::{Arrival, Named};
+use crate::message::arrival::{Arrival, Named, Progress};
 use crate::observe::CoreMetrics;
 
 #[cfg(fuzzing)]
@@ -84,8 +85,8 @@ impl Connections {
         let limits = &config.limits;
         let mut http1 = http1::Builder::new();
         http1
-            // A client that goes away while it waits ends its request at the application too; one
-            // that only closes its half cannot be told from that over TLS.
+            // A client that goes away while it waits ends its request at the application too; one that
+            // only closes its half is seen to by `Halves`.
             .half_close(false)
             .max_headers(limits.header_count)
             .max_buf_size(limits.header_bytes.max(8192))
@@ -249,23 +250,35 @@ impl Connections {
         (Pulse::new(reading.timer(), writing.timer(), times), reading, writing)
     }
 
-    fn http1<S>(self: Rc<Self>, stream: S, arrival: Arrival, permit: ConnectionPermit, held: Held)
-    where
+    fn http1<S>(
+        self: Rc<Self>,
+        stream: S,
+        mut arrival: Arrival,
+        permit: ConnectionPermit,
+        held: Held,
+    ) where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (pulse, reading, writing) = self.pulse();
+        let told = pulse.clone();
+        arrival.progress = Some(Progress::to(move |at| told.body(at)));
         let arrival = Rc::new(arrival);
+        let stream = Halves::new(stream, pulse.clone());
         let io = Guarded::new(stream, pulse.clone(), permit, true);
         let journey = Rc::clone(&self.journey);
         let ending = pulse.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             pulse.busy(!request.body().is_end_stream());
             pulse.count();
+            let old = request.version() == Version::HTTP_10;
             let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
             let done = Done(pulse.clone());
             async move {
                 let mut response = working.await;
-                if done.0.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // To HTTP/1.0 a body without a length ends with its connection.
+                let last =
+                    done.0.is_last() || (old && response.body().size_hint().exact().is_none());
+                if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     // RFC 9112 section 9.6: hyper closes behind it.
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);

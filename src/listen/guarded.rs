@@ -14,10 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::accept::ConnectionPermit;
 use crate::deadline::Timer;
+use crate::message::arrival::BodyAt;
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
+
+const WHOLE: u8 = 0;
+const TAKEN: u8 = 1;
+const WANTED: u8 = 2;
 
 /// How much, and for how long, of a body that nobody wants is taken in before the connection goes.
 const LINGER_BYTES: usize = 8 * 1024 * 1024;
@@ -34,8 +39,8 @@ pub(super) struct Pulse(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     phase: AtomicU8,
-    /// The last request had a body, of which some may still be on its way.
-    body: AtomicBool,
+    /// How far the body of the last request has been read.
+    body: AtomicU8,
     /// Requests that it may still bring.
     left: AtomicU32,
     /// The request under way is the last one, or the next one is.
@@ -66,7 +71,7 @@ impl Pulse {
         reading.arm(times.head);
         Self(Arc::new(Inner {
             phase: AtomicU8::new(HEAD),
-            body: AtomicBool::new(false),
+            body: AtomicU8::new(WHOLE),
             left: AtomicU32::new(times.requests),
             last: AtomicBool::new(false),
             reading,
@@ -78,9 +83,40 @@ impl Pulse {
     /// A request's head has been read, and whether a body follows: from here on its own limits
     /// hold.
     pub(super) fn busy(&self, body: bool) {
-        self.0.body.store(body, Ordering::Relaxed);
+        self.0.body.store(if body { WANTED } else { WHOLE }, Ordering::Relaxed);
         self.0.phase.store(BUSY, Ordering::Relaxed);
         self.0.reading.disarm();
+    }
+
+    /// How far the reader of the request's body has come.
+    pub(super) fn body(&self, at: BodyAt) {
+        let at = match at {
+            BodyAt::Whole => WHOLE,
+            BodyAt::Taken => TAKEN,
+            BodyAt::Wanted => WANTED,
+        };
+        self.0.body.store(at, Ordering::Relaxed);
+    }
+
+    /// Whether more of the request's body is waited for.
+    pub(super) fn wants_body(&self) -> bool {
+        self.0.body.load(Ordering::Relaxed) == WANTED
+    }
+
+    /// Whether the peer may still be sending what it has begun: a body that was not read, or a head that
+    /// was refused for its size or its form.
+    fn may_bring_more(&self) -> bool {
+        self.0.body.load(Ordering::Relaxed) != WHOLE || self.0.phase.load(Ordering::Relaxed) == HEAD
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn answers(&self) -> bool {
+        self.0.phase.load(Ordering::Relaxed) == BUSY
+    }
+
+    /// No request can follow this one.
+    pub(super) fn close_after_this(&self) {
+        self.0.last.store(true, Ordering::Relaxed);
     }
 
     /// One more request has come.
@@ -184,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Guarded<S> {
         done
     }
 
-    /// Closes our half. If a body may still be on its way, then takes it in until the peer has
+    /// Closes our half. If more of a request may still be on its way, then takes it in until the peer has
     /// closed too: a socket that goes with unread bytes resets the connection, and the peer loses
     /// the answer that it was to read (RFC 9112 section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -194,9 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Guarded<S> {
             None => {
                 let done = Pin::new(&mut this.io).poll_shutdown(cx);
                 this.pulse.wrote(done.is_ready());
-                if !matches!(done, Poll::Ready(Ok(())))
-                    || !this.pulse.0.body.load(Ordering::Relaxed)
-                {
+                if !matches!(done, Poll::Ready(Ok(()))) || !this.pulse.may_bring_more() {
                     return done;
                 }
                 this.pulse.0.reading.arm(LINGER);

@@ -29,6 +29,9 @@ pub enum Rejection {
     /// The host cannot be read.
     #[error("bad host")]
     BadHost(#[from] HostError),
+    /// Where the request ends cannot be read in one way only.
+    #[error("bad framing")]
+    BadFraming,
     /// The body of a request to one of our endpoints says nothing usable.
     #[error("bad body")]
     BadBody(#[from] BodyError),
@@ -196,6 +199,7 @@ pub struct Answer<'a> {
 pub const LABELS: &[&str] = &[
     "ambiguous_path",
     "bad_path",
+    "bad_framing",
     "bad_host",
     "validation",
     "name_unusable",
@@ -279,6 +283,12 @@ impl Rejection {
             Self::BadHost(_) => {
                 (S::BAD_REQUEST, "bad_request", "The request does not name one host.", "bad_host")
             }
+            Self::BadFraming => (
+                S::BAD_REQUEST,
+                "bad_request",
+                "The request does not say where it ends.",
+                "bad_framing",
+            ),
             Self::BadBody(error) => return of_body(error),
             Self::Validation(message) => {
                 (S::BAD_REQUEST, "validation_error", &**message, "validation")

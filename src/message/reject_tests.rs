@@ -7,7 +7,8 @@ fn after(rejection: &Rejection) -> Option<Rejection> {
     Some(match rejection {
         R::AmbiguousPath => R::BadPath(PathError::Control),
         R::BadPath(_) => R::BadHost(HostError::Missing),
-        R::BadHost(_) => R::BadBody(BodyError::MediaType),
+        R::BadHost(_) => R::BadFraming,
+        R::BadFraming => R::BadBody(BodyError::MediaType),
         R::BadBody(BodyError::MediaType) => R::BadBody(BodyError::Missing("username".to_owned())),
         R::BadBody(_) => R::Validation("The name is taken.".into()),
         R::Validation(_) => R::Unusable(Unusable::Name),

@@ -9,7 +9,7 @@
 //! * `doors`, `names`: the listeners beside the gate; certificates;
 //! * `proxying`, `trailers`, `forwarding`, `manners`, `http2`, `http2_rules`, `websocket`, `smuggling`, `misbehaving`,
 //!   `misbehaving_h2`: between the client and the application;
-//! * `times`, `last_requests`, `stopping`: how long an application may take, and how connections end;
+//! * `times`, `half_closed`, `last_requests`, `stopping`: how long an application may take, and how connections end;
 //! * `one_reading`: whatever is sent, what is received is what was judged;
 //! * `real_servers`: nginx, Node and gRPC as people run them (`real/` has their files);
 //! * `bad_input`, `captcha`, `csrf`, `limits`, `floods`, `navigation`: what strangers send, and where
@@ -42,6 +42,7 @@ mod examples;
 mod floods;
 mod forwarding;
 mod gallery;
+mod half_closed;
 mod harness;
 mod hearing;
 mod http2;

@@ -293,6 +293,15 @@ fn a_client_that_goes_on_sending_can_still_read_why_it_was_refused() {
         let answer = client.ask("POST", path).body("application/json", &body).send();
         assert_eq!((answer.status, answer.one("connection")), (status, "close"), "{path}");
     }
+    // A head of that size, and one that is none.
+    let much = "x".repeat(512 * 1024);
+    for (head, status) in [
+        (format!("GET /{much} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"), 431),
+        (format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\nX: {much}\r\n\r\n"), 431),
+        (format!("no head at all\r\n{much}"), 400),
+    ] {
+        assert_eq!(statuses(&gate.client(), head.as_bytes()), [status]);
+    }
     let seen = upstream.requests();
     assert!(seen.is_empty(), "{seen:#?}");
 }
@@ -365,4 +374,32 @@ fn a_body_that_an_early_answer_left_unread_does_not_reach_the_next_request() {
     for _ in 0..3 {
         assert_eq!(next.get("/b").text(), "early", "an answer of its own");
     }
+}
+
+#[test]
+fn a_host_or_a_coding_that_two_readers_could_read_in_two_ways_closes_its_connection() {
+    let (upstream, gate) = setting();
+    let behind = format!("GET /{SMUGGLED} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    let mut requests: Vec<String> = [
+        String::new(),
+        format!("Host: {HOST}\r\nHost: {HOST}\r\n"),
+        format!("Host: {HOST}, evil.test\r\n"),
+        "Host: evil.test/\r\n".to_owned(),
+        "Host: root@evil.test\r\n".to_owned(),
+        "Host: evil.test..\r\n".to_owned(),
+    ]
+    .map(|host| format!("GET /a HTTP/1.1\r\n{host}\r\n"))
+    .to_vec();
+    requests.push(format!("GET https://evil.test/ HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    for coding in ["gzip, chunked", "chunked, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
+        requests.push(format!(
+            "POST /a HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: {coding}\r\n\r\n\
+             3\r\nabc\r\n0\r\n\r\n"
+        ));
+    }
+    for request in requests {
+        let statuses = statuses(&gate.client(), format!("{request}{behind}").as_bytes());
+        assert_eq!(statuses, [400], "{request:?}");
+    }
+    assert!(upstream.requests().is_empty());
 }

@@ -48,6 +48,16 @@ impl Wire {
         stream.flush()
     }
 
+    /// Closes our half, as TLS does (`close_notify`), and TCP too if `socket` says so.
+    pub(crate) fn end(&mut self, socket: bool) {
+        let stream = self.0.get_mut();
+        stream.conn.send_close_notify();
+        stream.flush().unwrap();
+        if socket {
+            stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+    }
+
     /// Waits until the handshake is done.
     pub(crate) fn handshake(&mut self) -> io::Result<()> {
         let stream = self.0.get_mut();
