@@ -52,15 +52,22 @@ pub(super) async fn heed_silence(revoked: Arc<RevokedSet>, pulse: Arc<Pulse>, ma
     loop {
         ticks.tick().await;
         let silent = pulse.silence() > max_age;
-        if revoked.judge_up_to(silent.then_some(max_age)) {
-            if silent {
-                tracing::error!(
-                    "the store has been silent for too long: long-lived tokens are refused"
-                );
-            } else {
-                tracing::info!("the store is heard again");
-            }
+        if silent && revoked.judge_up_to(Some(max_age)) {
+            tracing::error!(
+                "the store has been silent for too long: long-lived tokens are refused"
+            );
         }
+        // Heard again since it was looked at: who has heard it may have been here first.
+        if pulse.silence() <= max_age {
+            heard(&revoked);
+        }
+    }
+}
+
+/// All tokens can be judged.
+fn heard(revoked: &RevokedSet) {
+    if revoked.judge_up_to(None) {
+        tracing::info!("the store is heard again");
     }
 }
 
@@ -108,7 +115,8 @@ pub(super) async fn follow(
             Ok(numbers) => {
                 if all {
                     all_read = Stopwatch::start();
-                    progress = Progress::after_all(numbers.last().copied().unwrap_or(0));
+                    let highest = numbers.last().copied().unwrap_or(0);
+                    progress = Progress::after_all(highest, store.longest_act());
                 }
                 progress.note(numbers);
                 // Of many that are written at once, most are found by one reading.
@@ -163,6 +171,8 @@ pub(super) async fn read_revocations(
         revoked.add(entry.subject, entry.expires_at);
     }
     pulse.beat();
+    // At once: a replica that says it is ready refuses nobody.
+    heard(revoked);
     Ok(numbers)
 }
 

@@ -230,7 +230,8 @@ impl Sessions {
         let revoked = Arc::new(RevokedSet::new());
         let pulse = Arc::new(Pulse::default());
         let numbers = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
-        let progress = Progress::after_all(numbers.last().copied().unwrap_or(0));
+        let progress =
+            Progress::after_all(numbers.last().copied().unwrap_or(0), store.longest_act());
         let skew = Arc::new(Skew::of(&*store, &clock).await);
         let apps = Arc::new(Directory::load(&*store).await?);
         let suspicious = captcha.as_ref().and_then(|captcha| captcha.settings().after());

@@ -1,6 +1,7 @@
 //! What keeps a store sound beside its everyday acts.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -16,6 +17,8 @@ pub trait Upkeep {
     async fn reseal_keys(&self) -> Result<usize, StoreError>;
     /// What the clock says that all replicas share; `None` for a store in one machine.
     async fn shared_clock(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// How long an act may be under way at most: what it has not shown by then, it never shows.
+    fn longest_act(&self) -> Duration;
     /// Moves on whenever the server may have become another one, which may have forgotten something.
     fn epoch(&self) -> u64;
     /// Writes revocations again that a server has lost which took another's place, and ends the

@@ -289,10 +289,7 @@ fn a_replica_that_hears_nothing_for_too_long_refuses_what_it_can_no_longer_judge
     assert!(ready.status == 503 && ready.text().contains("last read"), "{}", ready.text());
     cluster.run();
     all_ready(&site);
-    let waited = Stopwatch::start();
-    while client.get("/a").status != 200 {
-        assert!(waited.elapsed() < RECOVERY, "it does not recover");
-    }
+    assert_eq!(client.get("/a").status, 200, "who is ready refuses nobody");
 }
 
 #[test]

@@ -197,6 +197,11 @@ impl Upkeep for Postgres {
         asked.await
     }
 
+    fn longest_act(&self) -> Duration {
+        // A client that hangs up leaves its last statement to the server, which gives that up in time.
+        self.patience.saturating_mul(2).saturating_sub(GRACE)
+    }
+
     fn epoch(&self) -> u64 {
         self.way.reopened().saturating_add(self.ear.reopened())
     }
