@@ -232,13 +232,13 @@ fn take(
     count_successes: bool,
 ) -> Result<Charge, (usize, Allowance)> {
     let mut held = Vec::with_capacity(steps.len());
-    let mut tightest: Option<Allowance> = None;
+    let mut tightest: Option<(Allowance, Duration)> = None;
     for (which, (limiter, key)) in steps.iter().enumerate() {
         match limiter.take(*key) {
             Ok((one, allowance)) => {
                 held.push(one);
-                if tightest.is_none_or(|least| allowance.remaining < least.remaining) {
-                    tightest = Some(allowance);
+                if tightest.is_none_or(|(least, _)| allowance.remaining < least.remaining) {
+                    tightest = Some((allowance, limiter.interval()));
                 }
             }
             Err(allowance) => {
@@ -247,13 +247,10 @@ fn take(
             }
         }
     }
-    let allowance = tightest.unwrap_or(Allowance {
-        limit: 0,
-        remaining: 0,
-        reset: Duration::ZERO,
-        retry_after: Duration::ZERO,
-    });
-    Ok(Charge { held, shared: None, allowance, count_successes, by_device: false })
+    let nothing =
+        Allowance { limit: 0, remaining: 0, reset: Duration::ZERO, retry_after: Duration::ZERO };
+    let (allowance, interval) = tightest.unwrap_or((nothing, Duration::ZERO));
+    Ok(Charge { held, shared: None, allowance, interval, count_successes, by_device: false })
 }
 
 impl fmt::Debug for Limits {
@@ -270,6 +267,8 @@ pub(super) struct Charge {
     /// What was charged at the store, for all replicas.
     shared: Option<Shared>,
     allowance: Allowance,
+    /// After which the limit of `allowance` gives one attempt back.
+    interval: Duration,
     count_successes: bool,
     by_device: bool,
 }
@@ -283,6 +282,16 @@ impl Charge {
     /// What is left of the tightest limit.
     pub(super) const fn allowance(&self) -> Allowance {
         self.allowance
+    }
+
+    /// What will be left of it once [`Self::succeeded`] has been told.
+    pub(super) fn allowance_if_right(&self) -> Allowance {
+        let Allowance { limit, remaining, reset, retry_after } = self.allowance;
+        if self.count_successes {
+            return self.allowance;
+        }
+        let remaining = remaining.saturating_add(1).min(limit);
+        Allowance { limit, remaining, reset: reset.saturating_sub(self.interval), retry_after }
     }
 
     /// It was right: no guess, unless this site counts successes too.

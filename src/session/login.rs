@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::DeviceCookie;
 use super::human::Asking;
-use super::limits::{Allowance, Guess};
+use super::limits::{Allowance, Charge, Guess};
 use super::name::login_key;
 use super::pair::{Pair, PairError};
 use super::password::HashError;
@@ -271,7 +271,7 @@ impl Sessions {
             }
         };
         let (client, account) = (attempt.client, key.clone());
-        let step = self.prove(attempt, pending, key, charge.allowance()).await;
+        let step = self.prove(attempt, pending, key, &charge).await;
         match &step {
             Ok(_) => charge.succeeded(),
             Err(LoginError::Refused(_) | LoginError::Stale) => {
@@ -292,9 +292,9 @@ impl Sessions {
         attempt: Attempt,
         pending: Option<Pending>,
         key: String,
-        allowance: Allowance,
+        charge: &Charge,
     ) -> Result<LoginStep, LoginError> {
-        let refused = LoginError::Refused(allowance);
+        let refused = LoginError::Refused(charge.allowance());
         let first = pending.is_none();
         let user = self.named(first, key).await?;
         let mut done = pending.as_ref().map(|pending| pending.done.clone()).unwrap_or_default();
@@ -335,6 +335,7 @@ impl Sessions {
             self.tell_refused(None, "changed_meanwhile", client);
             return Err(refused);
         };
+        let allowance = charge.allowance_if_right();
         Ok(LoginStep::Done(Box::new(Begun { pair, allowance, device })))
     }
 

@@ -70,6 +70,11 @@ impl Limiter {
         }
     }
 
+    /// After how long one attempt is given back.
+    pub(super) const fn interval(&self) -> Duration {
+        Duration::from_nanos(self.interval)
+    }
+
     /// Attempts at once, and the time in which all of them are given back.
     pub(super) fn quota(&self) -> (u32, Duration) {
         let all = self.interval.saturating_mul(u64::from(self.limit));

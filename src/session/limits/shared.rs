@@ -86,11 +86,13 @@ impl Sessions {
         let (store, now, asked) = (Arc::clone(&self.store), self.clock.now(), tolls.clone());
         match self.on_room(async move { store.charge(&asked, now).await }).await {
             Ok(Charged::Taken(balances)) => {
-                let tightest = balances.into_iter().min_by_key(|balance| balance.remaining);
-                if let Some(tightest) =
-                    tightest.filter(|one| one.remaining < charge.allowance.remaining)
+                let tightest =
+                    balances.into_iter().zip(&tolls).min_by_key(|(balance, _)| balance.remaining);
+                if let Some((tightest, toll)) =
+                    tightest.filter(|(one, _)| one.remaining < charge.allowance.remaining)
                 {
                     charge.allowance = tightest.into();
+                    charge.interval = toll.per / toll.limit.max(1);
                 }
                 let (store, room) = (Arc::clone(&self.store), self.room.clone());
                 charge.shared = Some(Shared { store, room, tolls });

@@ -71,13 +71,31 @@ async fn guesses_are_limited_by_the_folded_name_and_successes_are_not() {
     site.log_in().await;
 }
 
+/// Attempts left after a login with the right password, and the seconds until all are.
+async fn left(site: &Site) -> (u32, u64) {
+    let step = site.sessions.log_in(attempt("ada", PASSWORD)).await.unwrap();
+    let LoginStep::Done(begun) = step else { panic!("{step:?}") };
+    (begun.allowance.remaining, begun.allowance.reset.as_secs())
+}
+
+#[tokio::test]
+async fn who_has_logged_in_is_told_of_the_attempts_that_are_then_left() {
+    let site = Site::new().await;
+    assert_eq!(left(&site).await, (5, 0), "it was no guess");
+    for _ in 0..2 {
+        assert!(refused(site.sessions.log_in(attempt("ada", "wrong")).await));
+    }
+    assert_eq!(left(&site).await, (3, 360), "two were");
+    assert_eq!(left(&site).await, (3, 360));
+}
+
 #[tokio::test]
 async fn a_site_may_count_successes_too() {
     let mut settings = settings();
     settings.attempts.acts.login.count_successes = true;
     let site = Site::with(settings).await;
-    for _ in 0..5 {
-        site.log_in().await;
+    for already in 1..=5 {
+        assert_eq!(left(&site).await, (5 - already, u64::from(already) * 180));
     }
     let step = site.sessions.log_in(attempt("ada", PASSWORD)).await;
     assert!(matches!(step, Err(LoginError::Limited(_))));
