@@ -61,6 +61,18 @@ pub enum BadStoreUrl {
     /// Not of the form of a Postgres URL.
     #[error("is not a Postgres URL")]
     Postgres,
+    /// A parameter that means nothing to us.
+    #[error("has a parameter that is not known")]
+    Parameter,
+    /// An `sslmode` that Postgres does not know.
+    #[error("has an sslmode that is none")]
+    SslMode,
+    /// A server that may be one which takes no writes.
+    #[error("has target_session_attrs that would do with a server which takes no writes")]
+    Attributes,
+    /// A parameter that names a file.
+    #[error("its {0} names a file that cannot be read ({1})")]
+    File(&'static str, std::io::ErrorKind),
 }
 
 impl BadStoreUrl {
@@ -71,13 +83,22 @@ impl BadStoreUrl {
                 "write it as postgres://USER:PASSWORD@HOST:PORT/NAME, special characters \
                  percent-encoded",
             ),
-            Self::Scheme | Self::Path => None,
+            Self::Parameter => Some(
+                "known are sslmode, sslrootcert, sslcert, sslkey, target_session_attrs, \
+                 application_name, options, host, hostaddr, port, dbname, user and password",
+            ),
+            Self::SslMode => Some(
+                "it is one of disable, allow, prefer, require, verify-ca and verify-full, and the \
+                 last if it is left out",
+            ),
+            Self::Attributes => Some("the gateway has to write: make it read-write"),
+            Self::Scheme | Self::Path | Self::File(..) => None,
         }
     }
 }
 
 impl StoreUrl {
-    /// Reads a URL; a relative file starts at `base`.
+    /// Reads a URL; a relative file starts at `base`, and so do those that parameters name.
     ///
     /// # Errors
     /// See [`BadStoreUrl`].
@@ -92,8 +113,49 @@ impl StoreUrl {
             .into_iter()
             .find_map(|scheme| url.expose().strip_prefix(scheme))
             .ok_or(BadStoreUrl::Scheme)?;
-        if is_postgres(rest) { Ok(Self::Postgres(url)) } else { Err(BadStoreUrl::Postgres) }
+        if !is_postgres(rest) {
+            return Err(BadStoreUrl::Postgres);
+        }
+        let Some((main, parameters)) = url.expose().split_once('?') else {
+            return Ok(Self::Postgres(url));
+        };
+        let parameters = parameters_at(parameters, base)?;
+        Ok(Self::Postgres(Secret::new(format!("{main}?{parameters}"))))
     }
+}
+
+/// The same parameters, each of which is known, with their files at `base`. A slip that the driver
+/// passes over could cost the trust in the server.
+fn parameters_at(text: &str, base: &Path) -> Result<String, BadStoreUrl> {
+    const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+    const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+    const OTHERS: [&str; 8] =
+        ["application_name", "options", "host", "hostaddr", "port", "dbname", "user", "password"];
+    let mut written = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        let file = FILES.into_iter().find(|file| *file == name);
+        match (&*name, &*value) {
+            ("sslmode", mode) if !MODES.contains(&mode) => return Err(BadStoreUrl::SslMode),
+            ("sslmode", _) | ("target_session_attrs", "read-write" | "primary") => {}
+            ("target_session_attrs", _) => return Err(BadStoreUrl::Attributes),
+            (name, _) if OTHERS.contains(&name) || name.starts_with("options[") => {}
+            _ if file.is_some() => {}
+            _ => return Err(BadStoreUrl::Parameter),
+        }
+        match file {
+            // A certificate may stand there itself.
+            Some(file) if !value.starts_with("-----BEGIN") => {
+                let path = base.join(&*value);
+                let unread = |error: std::io::Error| BadStoreUrl::File(file, error.kind());
+                std::fs::File::open(&path).map_err(unread)?;
+                written.append_pair(&name, &path.to_string_lossy());
+            }
+            _ => {
+                written.append_pair(&name, &value);
+            }
+        }
+    }
+    Ok(written.finish())
 }
 
 /// `[user[:password]@]host[:port][,host[:port]...]/name[?parameters]`; the host may be absent when a

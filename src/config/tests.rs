@@ -226,14 +226,17 @@ fn expectations_are_read() {
 fn secrets_come_from_files_and_the_environment_and_are_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "0123456789abcdef0123456789abcdef\r\n").unwrap();
-    fs::write(folder.path().join("url"), "postgres://me:planted-secret@db:5432/gate?x=y\n")
-        .unwrap();
+    fs::write(
+        folder.path().join("url"),
+        "postgres://me:planted-secret@db:5432/gate?application_name=y\n",
+    )
+    .unwrap();
     let text =
         format!("{DEV}[token]\nkeys = {{ file = \"key\" }}\n[store]\nurl = {{ file = \"url\" }}\n");
     let config = Config::parse(&text, &folder.path().join("gateway.toml")).unwrap();
     let KeySource::Fixed(key) = &config.token.keys else { panic!("{:?}", config.token.keys) };
     assert_eq!(key.expose(), b"0123456789abcdef0123456789abcdef");
-    assert!(matches!(&config.store.url, StoreUrl::Postgres(url) if url.expose().ends_with("x=y")));
+    assert!(matches!(&config.store.url, StoreUrl::Postgres(url) if url.expose().ends_with("=y")));
     assert!(!format!("{config:?}").contains("planted-secret"));
     // Cargo sets this one for every test, and it is longer than a key must be.
     let text = format!("{DEV}[token]\nkeys = {{ env = \"CARGO_PKG_DESCRIPTION\" }}\n");

@@ -69,8 +69,11 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::ColumnIndexOutOfBounds { .. }
             | sqlx::Error::TypeNotFound { .. }
             | sqlx::Error::Decode(_) => Self::Unreadable(error.to_string()),
+            sqlx::Error::Database(ref cause) if is_foreign(&**cause) => Self::Unreadable(format!(
+                "{error}; the database is another program's: give the gateway one of its own"
+            )),
             sqlx::Error::Database(ref cause) if is_damage(&**cause) => Self::Unreadable(format!(
-                "{error}; if the file is damaged, or is none of ours, restore a backup"
+                "{error}; if it is damaged, or is none of ours, restore a backup"
             )),
             other => match explain(&other) {
                 Some((meaning, blame)) => {
@@ -91,7 +94,13 @@ fn explain(error: &sqlx::Error) -> Option<(&'static str, Blame)> {
         sqlx::Error::Io(_) => {
             ("no server answers there; start it, or correct host and port of store.url", Blame::Way)
         }
+        sqlx::Error::Tls(cause) if cause.to_string().contains("does not support TLS") => (
+            "the server speaks no TLS; turn it on there (ssl = on, with a certificate), or, on a \
+             network that you trust, add sslmode=disable to store.url",
+            Blame::Way,
+        ),
         sqlx::Error::Tls(_) => UNTRUSTED,
+        sqlx::Error::Configuration(_) => ("store.url cannot be used; correct it", Blame::Act),
         sqlx::Error::PoolTimedOut => ("no connection became free in time", Blame::Way),
         sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
             ("the server cannot be understood", Blame::Way)
@@ -155,9 +164,18 @@ fn explain_code(error: &dyn DatabaseError) -> Option<(&'static str, Blame)> {
             "a connection pooler answers there; name the server itself as store.direct_url",
             Blame::Way,
         ),
+        "08P01" if error.message().contains("statement pooling") => (
+            "a connection pooler answers there in statement mode; it must be in transaction mode",
+            Blame::Way,
+        ),
         code if code.starts_with("08") => ("the connection to the server broke", Blame::Way),
         _ => return None,
     })
+}
+
+/// Whether tables of ours cannot be made, since others of their names are there (`duplicate_table`).
+fn is_foreign(error: &dyn DatabaseError) -> bool {
+    error.try_downcast_ref::<SqliteError>().is_none() && error.code().as_deref() == Some("42P07")
 }
 
 /// Whether waiting cannot help: this is no database of ours, or not a sound one.
@@ -166,8 +184,8 @@ fn is_damage(error: &dyn DatabaseError) -> bool {
         // SQLITE_ERROR (a table or column is missing), SQLITE_CORRUPT and SQLITE_NOTADB.
         return primary_code(error).is_some_and(|code| [1, 11, 26].contains(&code));
     }
-    // undefined_table, undefined_column, duplicate_table, data_corrupted and index_corrupted.
-    const DAMAGE: [&str; 5] = ["42P01", "42703", "42P07", "XX001", "XX002"];
+    // undefined_table, undefined_column, data_corrupted and index_corrupted.
+    const DAMAGE: [&str; 4] = ["42P01", "42703", "XX001", "XX002"];
     error.code().is_some_and(|code| DAMAGE.contains(&&*code))
 }
 
@@ -233,6 +251,10 @@ pub(super) fn migration(error: MigrateError, migrations: &Migrator) -> StoreErro
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
         MigrateError::VersionMissing(version) => too_new(version, migrations),
+        MigrateError::VersionMismatch(version) => StoreError::Unreadable(format!(
+            "its migration {version} is not the one that this program knows; the database is \
+             another program's, or was made by a version that was never released"
+        )),
         other => StoreError::Unreadable(other.to_string()),
     }
 }

@@ -2,17 +2,19 @@
 //! do, and nothing half-made.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
-use crate::harness::{Cluster, PASSWORD, Process, ROUTES, add_user, sallyport};
+use crate::harness::{Cluster, PASSWORD, Process, ROUTES, add_user, sallyport, sallyport_in};
 
-/// What a gateway says that is to start on this store, and the code that it exits with.
-fn start_on(url: &str) -> (Option<i32>, String) {
+/// What a gateway says that is to start on this store in this environment, and the code that it
+/// exits with.
+fn start_on(url: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     configure(folder.path(), url, "");
-    let output = sallyport(folder.path(), &["run"], "");
+    let output = sallyport_in(environment, folder.path(), &["run"], "");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -26,8 +28,13 @@ fn configure(folder: &Path, url: &str, lines: &str) {
 
 /// That a gateway does not start on this store, and says so in one sentence with these words.
 pub(crate) fn assert_refused(url: &str, words: &[&str]) {
-    let (found, text) = start_on(url);
-    assert_eq!(found, Some(69), "{text}");
+    assert_refused_in(&[], url, 69, words);
+}
+
+/// The same in this environment, with this exit code.
+fn assert_refused_in(environment: &[(&str, &str)], url: &str, code: i32, words: &[&str]) {
+    let (found, text) = start_on(url, environment);
+    assert_eq!(found, Some(code), "{text}");
     let told: Vec<&str> = text.lines().filter(|line| line.starts_with("sallyport:")).collect();
     assert_eq!(told.len(), 1, "one sentence:\n{text}");
     for word in ["store.url"].iter().chain(words) {
@@ -59,8 +66,32 @@ fn a_server_that_cannot_be_reached_or_entered_is_told_with_what_to_do() {
     let database = format!("postgres://sallyport@{host}/absent?sslmode=disable");
     assert_refused(&database, &["no database of that name", "createdb"]);
     let attributes = format!("{}&target_session_attrs=any", cluster.url());
-    assert_refused(&attributes, &["target_session_attrs", "read-write"]);
+    assert_refused_in(&[], &attributes, 78, &["target_session_attrs", "read-write"]);
+    // Something else listens there, or the server hangs.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = format!("postgres://me@{}/postgres?sslmode=disable", mute.local_addr().unwrap());
+    assert_refused(&mute, &["does not answer within", "host and port"]);
     assert_eq!(tables(&cluster), "0");
+}
+
+#[test]
+fn a_server_without_tls_is_told_as_such_and_no_environment_lets_it_pass() {
+    let cluster = Cluster::start();
+    let url = format!("postgres://sallyport@{}/postgres", cluster.host());
+    let words = ["speaks no TLS", "ssl = on", "sslmode=disable"];
+    assert_refused(&url, &words);
+    assert_refused_in(&[("PGSSLMODE", "disable")], &url, 69, &words);
+    let absent = format!("{url}?sslrootcert=no/such/authority.pem");
+    assert_refused_in(&[], &absent, 78, &["sslrootcert names a file that cannot be read"]);
+    assert_eq!(tables(&cluster), "0");
+}
+
+#[test]
+fn tables_of_another_program_are_left_alone_with_what_to_do() {
+    let cluster = Cluster::start();
+    cluster.sql("CREATE TABLE users (mine TEXT)");
+    assert_refused(&cluster.url(), &["another program's", "one of its own"]);
+    assert_eq!(tables(&cluster), "1");
 }
 
 #[test]

@@ -71,6 +71,10 @@ fn a_pooler_without_a_way_past_it_is_told_with_what_to_do() {
     let cluster = Cluster::start();
     let pooler = Pooler::before(&cluster, 2);
     assert_refused(&pooler.url(), &["connection pooler", "store.direct_url"]);
+    // One that was told to pass over what it cannot keep.
+    let lines = "ignore_startup_parameters = extra_float_digits, options";
+    let silent = Pooler::with(&cluster, 2, lines);
+    assert_refused(&silent.url(), &["connection pooler", "drops the settings", "store.direct_url"]);
 }
 
 #[test]

@@ -13,7 +13,8 @@ pub(in crate::config) struct Store {
     /// `"postgres://USER@HOST/NAME"`: for many replicas; since it may hold a password, it can also
     /// come from a `file` or an environment variable. Several hosts (`HOST:PORT,HOST:PORT`) are a
     /// primary and its standbys, in any order: the gateway goes to the one that takes writes. The
-    /// server's certificate is verified unless the URL names an `sslmode`.
+    /// server's certificate is verified unless the URL names an `sslmode`. Files in it start at
+    /// the folder of this one.
     pub url: TextOrSecret,
     /// The same Postgres without the connection pooler that `url` leads to: for listening and for
     /// migrations, which need a connection of their own. Default: `url`.

@@ -382,6 +382,17 @@ fn the_store_and_secrets_are_checked_and_never_shown() {
               postgres://USER:PASSWORD@HOST:PORT/NAME, special characters percent-encoded"]
         );
     }
+    for (parameters, text) in [
+        ("sslmod=disable&planted", "has a parameter that is not known; known are sslmode, "),
+        ("sslmode=yes", "has an sslmode that is none; it is one of disable, "),
+        ("target_session_attrs=any", "has target_session_attrs that would do with a server "),
+        ("sslrootcert=no/such.pem", "its sslrootcert names a file that cannot be read "),
+    ] {
+        let lines = of(&format!("[store]\nurl = \"postgres://me:planted@a/b?{parameters}\"\n"));
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.starts_with(&format!("gateway.toml:4: store.url: {text}")), "{line}");
+        assert!(!line.contains("planted"), "{line}");
+    }
     let lines = of("[token]\nkeys = { env = \"CARGO_PKG_NAME\" }\n");
     assert_eq!(
         lines,

@@ -108,6 +108,24 @@ async fn postgres_is_used_and_heard_again_after_every_connection_was_cut() {
 }
 
 #[tokio::test]
+async fn postgres_shows_what_an_act_has_numbered_within_its_longest_act_or_never() {
+    let place = Schema::fresh().await;
+    let store = place.open().await;
+    let (_, sessions) = signed_in(&*store, "ada", 1).await;
+    // As long as the store's own waits, and no default's.
+    assert_eq!(store.longest_act(), Duration::from_secs(5));
+    let mut connection = PgConnection::connect(&place.url).await.unwrap();
+    let held = "BEGIN; SELECT id FROM sessions FOR UPDATE";
+    sqlx::raw_sql(held).execute(&mut connection).await.unwrap();
+    let round = Stopwatch::start();
+    let ended = store.end_session(sessions[0].id, EndReason::Logout, NOW, later(20)).await;
+    assert!(matches!(ended, Err(StoreError::Unavailable(_))), "{ended:?}");
+    assert!(round.elapsed() < store.longest_act(), "{:?}", round.elapsed());
+    drop(connection);
+    assert_eq!(store.revocations(0, NOW).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn postgres_with_a_newer_schema_is_worked_on_if_that_leaves_room_and_else_refused() {
     let place = Schema::fresh().await;
     drop(place.open().await);
@@ -136,6 +154,7 @@ async fn postgres_with_tables_of_another_program_is_refused_and_left_as_it_is() 
         panic!("it opened")
     };
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
+    assert!(error.to_string().contains("another program's"), "{error}");
     let users: bool = sqlx::query_scalar("SELECT to_regclass('users') IS NOT NULL")
         .fetch_one(&mut connection)
         .await

@@ -51,10 +51,11 @@ fn host_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let named = form_urlencoded::parse(query.as_bytes())
         .any(|(key, _)| ["sslmode", "ssl-mode"].contains(&&*key));
     let local = options.get_socket().is_some() || options.get_host().starts_with('/');
-    Ok(match options.get_ssl_mode() {
+    // Whatever the driver has found in the environment.
+    Ok(match named {
         _ if local => options.ssl_mode(PgSslMode::Disable),
-        PgSslMode::Prefer if !named => options.ssl_mode(PgSslMode::VerifyFull),
-        _ => options,
+        false => options.ssl_mode(PgSslMode::VerifyFull),
+        true => options,
     })
 }
 
@@ -74,6 +75,7 @@ pub(in crate::store) async fn migrate(
         .collect();
     // As long as an act would wait: a server that is just starting is waited for.
     let (host, mut connection) = way::find(&bounded, 0, waits.turn.max(CONNECT_WAIT)).await?;
+    heeds_bounds(&mut connection).await?;
     // Looked at first: a start needs neither the lock nor the right to write.
     match state(applied(&mut connection).await?, needs(&mut connection).await?, &MIGRATIONS)? {
         State::Current => {}
@@ -103,6 +105,21 @@ pub(in crate::store) async fn connect(
     waits: Waits,
 ) -> Result<PgConnection, StoreError> {
     Ok(way::find(hosts, 0, waits.turn.max(CONNECT_WAIT)).await?.1)
+}
+
+/// Whether the bounds of [`bounds`] hold. A pooler may be told to take them and do nothing: then no
+/// wait would be bounded, and nothing that belongs to a connection would be ours.
+async fn heeds_bounds(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let sql = "SELECT setting::bigint FROM pg_settings WHERE name = 'lock_timeout'";
+    let millis: i64 = sqlx::query_scalar(sql).persistent(false).fetch_one(connection).await?;
+    if u128::try_from(millis) == Ok(MIGRATION_WAIT.as_millis()) {
+        return Ok(());
+    }
+    Err(StoreError::Refused(
+        "a connection pooler answers there, which drops the settings of a connection; name the \
+         server itself as store.direct_url"
+            .to_owned(),
+    ))
 }
 
 /// The versions of the migrations that were made.

@@ -197,6 +197,14 @@ impl Way {
 #[error("its server cannot be reached")]
 struct Gone;
 
+/// A server, or whatever listens there, took us in and said nothing.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "its server does not answer within {0:?}; look whether it hangs, and whether host and port of \
+     store.url are those of a Postgres"
+)]
+struct Silent(Duration);
+
 /// The first host, from the one of number `from` on, that takes writes, within `wait` for each; with
 /// a connection to it. Otherwise what is wrong with the host that came nearest to it.
 pub(super) async fn find(
@@ -211,7 +219,7 @@ pub(super) async fn find(
         let error = match timeout(wait, enter(options)).await {
             Ok(Ok(connection)) => return Ok((host, connection)),
             Ok(Err(error)) => error,
-            Err(_) => StoreError::unavailable(Busy(wait)),
+            Err(_) => StoreError::unavailable(Silent(wait)),
         };
         // Of a primary that is gone and a standby that refuses, the first is what is wrong.
         if nearest.is_none() || !matches!(error, StoreError::Refused(_)) {

@@ -35,7 +35,7 @@ pub(crate) use gateway::{ACCESS, ACCESS_TTL, DEVICE, Gate, PASSWORD, REFRESH, RO
 pub(crate) use jar::Jar;
 pub(crate) use log::Log;
 pub(crate) use pooler::Pooler;
-pub(crate) use process::{Process, add_user, sallyport};
+pub(crate) use process::{Process, add_user, sallyport, sallyport_in};
 pub(crate) use relay::Relay;
 pub(crate) use upstream::{Connection, Request, Upstream, response};
 pub(crate) use upstream2::{AnyBody, Upstream2};

@@ -26,6 +26,11 @@ pub(crate) struct Pooler {
 impl Pooler {
     /// One that makes do with this many connections of the server.
     pub(crate) fn before(cluster: &Cluster, connections: u32) -> Self {
+        Self::with(cluster, connections, "")
+    }
+
+    /// One with further lines among its settings.
+    pub(crate) fn with(cluster: &Cluster, connections: u32, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Whoever it runs as must come in.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -36,7 +41,8 @@ impl Pooler {
         let text = format!(
             "[databases]\npostgres = host={host} port={server} user=sallyport\n\
              [pgbouncer]\nlisten_addr = {host}\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n"
+             auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n\
+             {lines}\n"
         );
         fs::write(&config, text).unwrap();
         // It refuses to run as root.

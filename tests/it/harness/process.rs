@@ -143,7 +143,18 @@ fn address_in(told: &str, what: &str) -> SocketAddr {
 
 /// Runs a command to its end with the config in `folder`; `input` is its standard input.
 pub(crate) fn sallyport(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    sallyport_in(&[], folder, arguments, input)
+}
+
+/// The same in this environment.
+pub(crate) fn sallyport_in(
+    environment: &[(&str, &str)],
+    folder: &Path,
+    arguments: &[&str],
+    input: &str,
+) -> Output {
     let mut child = command(folder)
+        .envs(environment.iter().copied())
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
