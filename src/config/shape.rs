@@ -139,6 +139,7 @@ pub(super) const ERROR_VALUES: [&str; 7] =
 /// holds it to the table of rejections.
 pub const REASONS: &[&str] = &[
     "ambiguous_path",
+    "bad_field",
     "bad_framing",
     "bad_host",
     "bad_path",

@@ -197,6 +197,20 @@ pub(super) fn framing(head: &Parts) -> Result<(), Rejection> {
     }
 }
 
+/// RFC 9113 section 8.2.1: no value begins or ends with a blank. h2 lets it, and each further reader would
+/// or would not cut it off.
+pub(super) fn values(head: &Parts) -> Result<(), Rejection> {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        blank(bytes.first()) || blank(bytes.last())
+    };
+    match head.headers.values().any(padded) {
+        true => Err(Rejection::BadField),
+        false => Ok(()),
+    }
+}
+
 /// What is asked, as the upstream will read it.
 pub(super) struct Asked {
     /// `Host`, canonical.

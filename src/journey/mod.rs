@@ -182,7 +182,9 @@ impl Journey {
         arrival: &Arrival,
         visit: &mut Visit,
     ) -> Result<Course, Stop> {
-        if !arrival.h2 && visit.manner.has_body() {
+        if arrival.h2 {
+            admit::values(&head)?;
+        } else if visit.manner.has_body() {
             admit::framing(&head)?;
         }
         let target = admit::target(&head, visit.secure)?;

@@ -15,7 +15,7 @@ use super::admit::{Asked, Visit};
 use super::authenticate::{Credential, Source};
 use super::socket::Handshake;
 use crate::access::{Identity, Permit};
-use crate::config::{Changes, HostPolicy, Mapping, Route, Upstream, UpstreamHttp};
+use crate::config::{Changes, HostPolicy, Mapping, Route, Upstream};
 use crate::id::AppId;
 use crate::message::added::{Added, REQUEST_ID};
 use crate::message::arrival::Arrival;
@@ -76,9 +76,9 @@ impl Journey {
         if let Some(left) = hops_left {
             headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
-        // RFC 9113 section 8.2.2: the one thing of this kind that HTTP/2 may say.
-        let trailers = upstream.http != UpstreamHttp::One
-            && headers.get(TE).is_some_and(|te| te == "trailers");
+        // Trailers of the answer go on to whoever takes them. RFC 9113 section 8.2.2: the one thing of
+        // this kind that HTTP/2 may say.
+        let trailers = handshake.is_none() && fields::lists(headers, TE, "trailers");
         let trailing =
             self.trailing(index, (head.version, &body), headers, &known.route.manners.request);
         let announced = match body.size_hint().exact() {
@@ -89,6 +89,8 @@ impl Journey {
         firewall.clean(headers, trusted);
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
+            // RFC 9110 section 10.1.4: over HTTP/1.1 it is said to be of this hop.
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
         }
         if let Some(announced) = announced {
             headers.insert(TRAILER, announced);

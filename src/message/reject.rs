@@ -32,6 +32,9 @@ pub enum Rejection {
     /// Where the request ends cannot be read in one way only.
     #[error("bad framing")]
     BadFraming,
+    /// A field has a value that none may have.
+    #[error("bad field")]
+    BadField,
     /// The body of a request to one of our endpoints says nothing usable.
     #[error("bad body")]
     BadBody(#[from] BodyError),
@@ -200,6 +203,7 @@ pub const LABELS: &[&str] = &[
     "ambiguous_path",
     "bad_path",
     "bad_framing",
+    "bad_field",
     "bad_host",
     "validation",
     "name_unusable",
@@ -288,6 +292,12 @@ impl Rejection {
                 "bad_request",
                 "The request does not say where it ends.",
                 "bad_framing",
+            ),
+            Self::BadField => (
+                S::BAD_REQUEST,
+                "bad_request",
+                "A field of the request has no proper value.",
+                "bad_field",
             ),
             Self::BadBody(error) => return of_body(error),
             Self::Validation(message) => {

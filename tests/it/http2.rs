@@ -107,6 +107,20 @@ fn an_application_that_speaks_http2_is_asked_in_http2() {
 }
 
 #[test]
+fn a_value_with_a_blank_at_its_end_is_malformed_over_http2() {
+    // RFC 9113 section 8.2.1.
+    let upstream = Upstream2::clear(plain);
+    let gate = clear(&upstream, "");
+    let mut client = gate.client().over_h2();
+    for value in [" 1", "1 ", "\t1", "1\t", " "] {
+        let answer = client.ask("GET", "/open/a").field("X", value).send();
+        assert_eq!(answer.verdict(), (400, "bad_request".to_owned()), "{value:?}");
+    }
+    assert!(upstream.asked().is_empty());
+    assert_eq!(client.ask("GET", "/open/a").field("X", "a b").send().status, 200);
+}
+
+#[test]
 fn one_connection_carries_many_exchanges_and_a_lost_one_is_replaced() {
     let upstream = Upstream2::clear(echo);
     let address = upstream.address();

@@ -149,3 +149,31 @@ fn trailers_of_an_answer_say_nothing_that_its_route_takes_out_or_that_belonged_t
     let answer = wire.answer("GET").unwrap().unwrap();
     assert_eq!(answer.trailers, [("x-sum".to_owned(), "42".to_owned())]);
 }
+
+#[test]
+fn an_application_hears_that_trailers_are_taken_from_who_takes_them() {
+    let upstream = listening();
+    let gate = before(&upstream, "");
+    for (te, told) in [
+        ("TE: trailers\r\nConnection: TE\r\n", true),
+        ("TE: gzip;q=0.5, Trailers\r\nConnection: TE, X-Other\r\n", true),
+        ("TE: gzip\r\nConnection: TE\r\n", false),
+        ("Connection: TE\r\n", false),
+    ] {
+        let mut wire = gate.client().wire();
+        wire.send(format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n{te}\r\n")).unwrap();
+        assert_eq!(wire.answer("GET").unwrap().unwrap().status, 200);
+        let received = upstream.requests().pop().unwrap();
+        let (said, hop): (&[&str], &[&str]) =
+            if told { (&["trailers"], &["te"]) } else { (&[], &[]) };
+        assert_eq!((received.field("te"), received.field("connection")), (list(said), list(hop)));
+    }
+    let mut client = gate.client().over_h2();
+    assert_eq!(client.ask("GET", "/a").field("TE", "trailers").send().status, 200);
+    let received = upstream.requests().pop().unwrap();
+    assert_eq!(received.field("connection"), ["te"], "ours, and of this hop");
+}
+
+fn list(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
