@@ -13,7 +13,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// From the first byte of a request head to its last.
     pub header_timeout: Duration,
-    /// An idle connection is closed after this.
+    /// An idle connection is closed after this, and one whose client has ended its half and is sent
+    /// nothing.
     pub keep_alive_timeout: Duration,
     /// Bytes of a request head, or of an HTTP/2 header list.
     pub header_bytes: usize,

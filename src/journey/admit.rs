@@ -18,7 +18,7 @@ use super::socket::Socket;
 use crate::access::Caller;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::config::{Endpoint, Origin};
-use crate::message::arrival::{Arrival, Progress};
+use crate::message::arrival::Arrival;
 use crate::message::host::{self, RequestHost};
 use crate::message::path;
 use crate::message::reject::Rejection;
@@ -64,8 +64,6 @@ pub(super) struct Visit {
     pub(super) socket: Option<Box<Socket>>,
     /// Whose page asks, where the route says who may read its answers.
     pub(super) origin: Option<HeaderValue>,
-    /// Whom to tell how far its body has been read.
-    pub(super) progress: Option<Progress>,
 }
 
 /// Cookies that wait for the response head.
@@ -156,7 +154,6 @@ impl Visit {
             manner: Manner::of(head, !body.is_end_stream()),
             socket: None,
             origin: None,
-            progress: if body.is_end_stream() { None } else { arrival.progress.clone() },
         }
     }
 }

@@ -15,7 +15,6 @@ use super::body::Content;
 use super::{Journey, Stop, admit, cors};
 use crate::access::{CsrfFacts, is_foreign};
 use crate::endpoints::{Asked, Endpoint, Guard};
-use crate::message::arrival::BodyAt;
 use crate::message::body::read_bounded;
 use crate::message::form::{self, Fields};
 use crate::message::reject::Rejection;
@@ -49,9 +48,6 @@ impl Journey {
             return Err(credential.take_reason().into());
         }
         let fields = self.fields(endpoint, head, body).await?.named(Arc::clone(&shape.fields))?;
-        if let Some(progress) = visit.progress.take() {
-            progress.tell(BodyAt::Whole);
-        }
         let asked = Asked {
             endpoint,
             head,

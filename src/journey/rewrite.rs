@@ -120,7 +120,7 @@ impl Journey {
         let limits = &config.limits;
         let body = RequestBody::new(
             (head.version, body),
-            (trailing, visit.progress.take()),
+            trailing,
             known.route.body_bytes,
             Pace { stall: limits.body_stall_timeout, rate: limits.body_min_rate },
             &self.deadlines,

@@ -25,8 +25,7 @@ use tokio_rustls::server::TlsStream;
 use super::accept::{ConnectionPermit, Socket};
 use super::client::Client;
 use super::frames::Frames;
-use super::guarded::{Guarded, Pulse, Times};
-use super::halves::Halves;
+use super::guarded::{Ended, Guarded, Pulse, Times};
 use super::names::Certificates;
 use super::pieces::Pieces;
 use super::tls::TlsConfig;
@@ -34,7 +33,7 @@ use super::{proxy_protocol, stall};
 use crate::config::{Config, Limits};
 use crate::deadline::{Deadline, Deadlines};
 use crate::journey::Journey;
-use crate::message::arrival::{Arrival, Named, Progress};
+use crate::message::arrival::{Arrival, Named};
 use crate::observe::CoreMetrics;
 
 #[cfg(fuzzing)]
@@ -85,9 +84,8 @@ impl Connections {
         let limits = &config.limits;
         let mut http1 = http1::Builder::new();
         http1
-            // A client that goes away while it waits ends its request at the application too; one that
-            // only closes its half is seen to by `Halves`.
-            .half_close(false)
+            // Who ends the request may still want the answer; who is gone is found out by `Guarded`.
+            .half_close(true)
             .max_headers(limits.header_count)
             .max_buf_size(limits.header_bytes.max(8192))
             // Ours: one timer for the whole connection instead of one for each head.
@@ -250,20 +248,12 @@ impl Connections {
         (Pulse::new(reading.timer(), writing.timer(), times), reading, writing)
     }
 
-    fn http1<S>(
-        self: Rc<Self>,
-        stream: S,
-        mut arrival: Arrival,
-        permit: ConnectionPermit,
-        held: Held,
-    ) where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    fn http1<S>(self: Rc<Self>, stream: S, arrival: Arrival, permit: ConnectionPermit, held: Held)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Ended + Unpin + Send + 'static,
     {
         let (pulse, reading, writing) = self.pulse();
-        let told = pulse.clone();
-        arrival.progress = Some(Progress::to(move |at| told.body(at)));
         let arrival = Rc::new(arrival);
-        let stream = Halves::new(stream, pulse.clone());
         let io = Guarded::new(stream, pulse.clone(), permit, true);
         let journey = Rc::clone(&self.journey);
         let ending = pulse.clone();

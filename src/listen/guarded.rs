@@ -11,18 +11,14 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use super::accept::ConnectionPermit;
 use crate::deadline::Timer;
-use crate::message::arrival::BodyAt;
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
-
-const WHOLE: u8 = 0;
-const TAKEN: u8 = 1;
-const WANTED: u8 = 2;
 
 /// How much, and for how long, of a body that nobody wants is taken in before the connection goes.
 const LINGER_BYTES: usize = 8 * 1024 * 1024;
@@ -39,8 +35,8 @@ pub(super) struct Pulse(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     phase: AtomicU8,
-    /// How far the body of the last request has been read.
-    body: AtomicU8,
+    /// The last request had a body, of which some may still be on its way.
+    body: AtomicBool,
     /// Requests that it may still bring.
     left: AtomicU32,
     /// The request under way is the last one, or the next one is.
@@ -57,7 +53,7 @@ struct Inner {
 pub(super) struct Times {
     /// Requests; `u32::MAX`: any number.
     pub(super) requests: u32,
-    /// Between requests.
+    /// Between requests; and without a word to a client that says nothing more itself.
     pub(super) keep_alive: Duration,
     /// For a request head, from its first byte.
     pub(super) head: Duration,
@@ -71,7 +67,7 @@ impl Pulse {
         reading.arm(times.head);
         Self(Arc::new(Inner {
             phase: AtomicU8::new(HEAD),
-            body: AtomicU8::new(WHOLE),
+            body: AtomicBool::new(false),
             left: AtomicU32::new(times.requests),
             last: AtomicBool::new(false),
             reading,
@@ -83,40 +79,15 @@ impl Pulse {
     /// A request's head has been read, and whether a body follows: from here on its own limits
     /// hold.
     pub(super) fn busy(&self, body: bool) {
-        self.0.body.store(if body { WANTED } else { WHOLE }, Ordering::Relaxed);
+        self.0.body.store(body, Ordering::Relaxed);
         self.0.phase.store(BUSY, Ordering::Relaxed);
         self.0.reading.disarm();
-    }
-
-    /// How far the reader of the request's body has come.
-    pub(super) fn body(&self, at: BodyAt) {
-        let at = match at {
-            BodyAt::Whole => WHOLE,
-            BodyAt::Taken => TAKEN,
-            BodyAt::Wanted => WANTED,
-        };
-        self.0.body.store(at, Ordering::Relaxed);
-    }
-
-    /// Whether more of the request's body is waited for.
-    pub(super) fn wants_body(&self) -> bool {
-        self.0.body.load(Ordering::Relaxed) == WANTED
     }
 
     /// Whether the peer may still be sending what it has begun: a body that was not read, or a head that
     /// was refused for its size or its form.
     fn may_bring_more(&self) -> bool {
-        self.0.body.load(Ordering::Relaxed) != WHOLE || self.0.phase.load(Ordering::Relaxed) == HEAD
-    }
-
-    /// Whether a request is under way.
-    pub(super) fn answers(&self) -> bool {
-        self.0.phase.load(Ordering::Relaxed) == BUSY
-    }
-
-    /// No request can follow this one.
-    pub(super) fn close_after_this(&self) {
-        self.0.last.store(true, Ordering::Relaxed);
+        self.0.body.load(Ordering::Relaxed) || self.0.phase.load(Ordering::Relaxed) == HEAD
     }
 
     /// One more request has come.
@@ -140,7 +111,7 @@ impl Pulse {
     /// a moment to come.
     pub(super) fn wind_down(&self) -> bool {
         self.0.last.store(true, Ordering::Relaxed);
-        let busy = self.0.phase.load(Ordering::Relaxed) == BUSY;
+        let busy = self.is_busy();
         if !busy {
             self.0.reading.arm(LAST_CALL);
         }
@@ -161,11 +132,31 @@ impl Pulse {
         }
     }
 
+    fn is_busy(&self) -> bool {
+        self.0.phase.load(Ordering::Relaxed) == BUSY
+    }
+
     fn wrote(&self, progress: bool) {
         if progress {
             self.0.writing.disarm();
         } else {
             self.0.writing.arm_if_idle(self.0.times.write_stall);
+        }
+    }
+}
+
+/// A stream that can tell whether its peer has ended, while nobody reads from it.
+pub(super) trait Ended {
+    /// Ready when nothing more will come: in good order, or (an error) not. What comes meanwhile stays
+    /// to be read.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Ended for TcpStream {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match ready!(self.poll_peek(cx, &mut tokio::io::ReadBuf::new(&mut [0])))? {
+            0 => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
         }
     }
 }
@@ -177,6 +168,8 @@ pub(super) struct Guarded<S> {
     io: TokioIo<S>,
     pulse: Pulse,
     heads: bool,
+    /// The client has ended its half (RFC 9112 section 9.5), and still gets its answer.
+    half_closed: bool,
     /// Once our half is closed: bytes that may still be taken in.
     linger: Option<usize>,
     _permit: ConnectionPermit,
@@ -185,7 +178,33 @@ pub(super) struct Guarded<S> {
 impl<S> Guarded<S> {
     /// `heads`: whether bytes after a pause are the head of a request, as in HTTP/1.1.
     pub(super) fn new(stream: S, pulse: Pulse, permit: ConnectionPermit, heads: bool) -> Self {
-        Self { io: TokioIo::new(stream), pulse, heads, linger: None, _permit: permit }
+        let io = TokioIo::new(stream);
+        Self { io, pulse, heads, half_closed: false, linger: None, _permit: permit }
+    }
+
+    /// Bytes were written, or nothing could be.
+    fn wrote(&self, progress: bool) {
+        self.pulse.wrote(progress);
+        if progress && self.half_closed && self.pulse.is_busy() {
+            self.pulse.0.reading.arm(self.pulse.0.times.keep_alive);
+        }
+    }
+}
+
+impl<S: Ended> Guarded<S> {
+    /// Whether the client still waits for its answer: hyper does not read until it has sent that.
+    ///
+    /// One that has broken off is gone. One that has ended in good order may be gone as well, which
+    /// only a write would tell: it is waited for as long as for any that says nothing.
+    fn look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.half_closed {
+            self.pulse.0.reading.arm_if_idle(self.pulse.0.times.keep_alive);
+        } else if let Poll::Ready(ended) = self.io.inner_mut().poll_ended(cx) {
+            ended?;
+            self.half_closed = true;
+            self.pulse.0.reading.arm(self.pulse.0.times.keep_alive);
+        }
+        Ok(())
     }
 }
 
@@ -203,20 +222,23 @@ impl<S: AsyncRead + Unpin> Read for Guarded<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Write for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Ended + Unpin> Write for Guarded<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.pulse.wrote(done.is_ready());
+        self.wrote(done.is_ready());
         done
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let done = Pin::new(&mut self.io).poll_flush(cx);
         self.pulse.wrote(done.is_ready());
+        if self.heads && self.pulse.is_busy() {
+            self.look(cx)?;
+        }
         done
     }
 
@@ -260,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Guarded<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.pulse.wrote(done.is_ready());
+        self.wrote(done.is_ready());
         done
     }
 }

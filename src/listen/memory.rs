@@ -1,11 +1,20 @@
 //! A door for the fuzz target `journey`: a client whose bytes come through memory; in no other build.
 
+use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use tokio::io::DuplexStream;
 
-use super::{ConnectionPermit, Connections, Held, Opened};
+use super::{ConnectionPermit, Connections, Ended, Held, Opened};
 use crate::message::arrival::Arrival;
+
+impl Ended for DuplexStream {
+    /// Found out when it is read from.
+    fn poll_ended(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
 
 impl Connections {
     /// Serves a client as if its handshake were done, and HTTP/2 agreed on where `arrival` says so.

@@ -7,7 +7,6 @@ mod client;
 mod connection;
 mod frames;
 mod guarded;
-mod halves;
 mod names;
 mod pieces;
 mod proxy_protocol;

@@ -6,6 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
+use super::guarded::Ended;
+
 /// The most that is copied at once. TLS copies all that goes through it, to places that are not
 /// aligned (five bytes of header stand before a record's text), and from 2 KiB on the C library
 /// copies by an instruction (`rep movsb`) that is several times slower there than vectors are.
@@ -30,6 +32,16 @@ impl<S: AsyncBufRead + Unpin> AsyncRead for Pieces<S> {
         taken.chunks(PIECE).for_each(|piece| space.put_slice(piece));
         Pin::new(&mut self.0).consume(count);
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncBufRead + Unpin> Ended for Pieces<S> {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing more for TLS is its own end (RFC 8446 section 6.1); TCP's without that is an error.
+        match ready!(Pin::new(&mut self.0).poll_fill_buf(cx))? {
+            [] => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
     }
 }
 

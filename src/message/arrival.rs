@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
 use super::forwarded::Hop;
 
@@ -19,44 +18,8 @@ pub struct Arrival {
     pub hop: Hop,
     /// The host that was named when TLS began, if one was.
     pub named: Option<Named>,
-    /// Is told how far the body of the request under way has been read, over HTTP/1.1.
-    pub progress: Option<Progress>,
     /// Makes what keeps the connection from being idle, for a stream that outlives its answer.
     pub hold: Option<Hold>,
-}
-
-/// Where somebody who reads a request's body stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyAt {
-    /// More of it is waited for.
-    Wanted,
-    /// What had come of it is being worked on.
-    Taken,
-    /// All of it has been read.
-    Whole,
-}
-
-/// Is told where the reader of a body stands: who has sent all of it may close its half, and who has
-/// not has broken off.
-#[derive(Clone)]
-pub struct Progress(Rc<dyn Fn(BodyAt)>);
-
-impl Progress {
-    /// Tells `who`.
-    pub fn to(who: impl Fn(BodyAt) + 'static) -> Self {
-        Self(Rc::new(who))
-    }
-
-    /// The reader has come this far.
-    pub fn tell(&self, at: BodyAt) {
-        (self.0)(at);
-    }
-}
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Progress")
-    }
 }
 
 /// What it makes counts as a request under way until it is dropped.
@@ -95,14 +58,6 @@ impl fmt::Debug for Named {
 impl Arrival {
     /// A connection from `peer`.
     pub fn new(peer: SocketAddr, secure: bool, h2: bool) -> Self {
-        Self {
-            peer,
-            secure,
-            h2,
-            hop: Hop::new(peer.ip(), secure),
-            named: None,
-            progress: None,
-            hold: None,
-        }
+        Self { peer, secure, h2, hop: Hop::new(peer.ip(), secure), named: None, hold: None }
     }
 }

@@ -16,7 +16,6 @@ use super::http1::{Content, Fault};
 use super::http2::Open;
 use super::pool::{Lease, Slot};
 use crate::deadline::{Deadline, Deadlines, End, TICK, Timer};
-use crate::message::arrival::{BodyAt, Progress};
 use crate::message::fields;
 use crate::message::trailers::Trailing;
 
@@ -63,7 +62,6 @@ struct Streaming {
     watch: Option<Watch>,
     /// What of its trailers goes on; without it, none of them.
     trailing: Option<Trailing>,
-    progress: Option<Progress>,
 }
 
 /// How slowly a client may send its body.
@@ -121,10 +119,10 @@ impl RequestBody {
     }
 
     /// At most `limit` bytes of `incoming`, a body of `version`, at this pace at least; of its trailers
-    /// what `trailing` lets through. `progress` is told how far it has come.
+    /// what `trailing` lets through.
     pub fn new(
         (version, incoming): (Version, Incoming),
-        (trailing, progress): (Option<Trailing>, Option<Progress>),
+        trailing: Option<Trailing>,
         limit: u64,
         pace: Pace,
         deadlines: &Rc<Deadlines>,
@@ -143,7 +141,6 @@ impl RequestBody {
             waited: Waited::default(),
             watch,
             trailing,
-            progress,
         })))
     }
 }
@@ -176,12 +173,6 @@ impl Streaming {
         frame
     }
 
-    fn at(&self, place: BodyAt) {
-        if let Some(progress) = &self.progress {
-            progress.tell(place);
-        }
-    }
-
     /// `true`: the server's; `false`: the client's.
     fn turn(&self, servers: bool) {
         if let Some(watch) = &self.watch {
@@ -208,7 +199,6 @@ impl Body for RequestBody {
                 }
                 streaming.waited.begin(streaming.deadline.now());
                 streaming.turn(false);
-                streaming.at(BodyAt::Wanted);
                 ready!(streaming.deadline.poll(cx));
                 return streaming.fail(BodyFault::Stalled);
             }
@@ -221,15 +211,10 @@ impl Body for RequestBody {
             None if streaming.stream && !streaming.incoming.is_end_stream() => {
                 return streaming.fail(BodyFault::Broken);
             }
-            None => {
-                streaming.at(BodyAt::Whole);
-                return Poll::Ready(None);
-            }
+            None => return Poll::Ready(None),
             Some(Err(_)) => return streaming.fail(BodyFault::Broken),
             Some(Ok(frame)) => streaming.cleaned(frame),
         };
-        let whole = frame.is_trailers() || streaming.incoming.is_end_stream();
-        streaming.at(if whole { BodyAt::Whole } else { BodyAt::Taken });
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         streaming.waited.end(streaming.deadline.now(), length);
         if streaming.waited.is_too_slow(streaming.pace) {

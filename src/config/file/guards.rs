@@ -149,7 +149,8 @@ pub(in crate::config) struct Limits {
     /// From the first byte of a request head to its last, `"100ms"` to `"1m"`.
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1m"))]
     pub header_timeout: Period,
-    /// An idle connection is closed after this, `"1s"` to `"1h"`.
+    /// An idle connection is closed after this, `"1s"` to `"1h"`, and so is one whose client has ended
+    /// its half and is sent nothing.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub keep_alive_timeout: Period,
     /// Bytes of a request head, or of an HTTP/2 header list, `"8KiB"` to `"256KiB"`; beyond it 431.

@@ -58,6 +58,11 @@ impl Wire {
         }
     }
 
+    /// Closes TCP's half without a word of TLS.
+    pub(crate) fn break_off(&mut self) {
+        self.0.get_mut().sock.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Waits until the handshake is done.
     pub(crate) fn handshake(&mut self) -> io::Result<()> {
         let stream = self.0.get_mut();
