@@ -91,7 +91,10 @@ impl CoreBuffer {
         if self.second.secs != line.now.secs() {
             self.second = Second::of(line.now.secs());
         }
-        write(&mut self.bytes, self.format, &self.second, line);
+        match self.format {
+            LogFormat::Json => write::<true>(&mut self.bytes, &self.second, line),
+            LogFormat::Text => write::<false>(&mut self.bytes, &self.second, line),
+        }
         self.lines += 1;
         if self.bytes.len() >= FLUSH_AT {
             self.flush();
@@ -118,9 +121,8 @@ impl Drop for CoreBuffer {
     }
 }
 
-fn write(out: &mut Vec<u8>, format: LogFormat, second: &Second, line: &Line<'_>) {
-    let mut fields = Fields::begin(out, format);
-    fields.ascii(key!("time"), |out| {
+fn write<const JSON: bool>(out: &mut Vec<u8>, second: &Second, line: &Line<'_>) {
+    let mut fields = Fields::<JSON>::begin(out, key!("time"), |out| {
         out.extend_from_slice(&second.text);
         let millis = line.now.millis().rem_euclid(1000);
         encode::padded(out, u64::try_from(millis).unwrap_or_default(), 100);

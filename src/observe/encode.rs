@@ -5,30 +5,27 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::LogFormat;
-
-/// Appends the fields of one line in the order in which they are told.
-pub(super) struct Fields<'a> {
+/// Appends the fields of one line in the order in which they are told, as JSON or as text. The format
+/// is known to the compiler, which then writes names without a call.
+pub(super) struct Fields<'a, const JSON: bool> {
     out: &'a mut Vec<u8>,
-    format: LogFormat,
-    first: bool,
 }
 
-impl<'a> Fields<'a> {
-    /// Opens a line at the end of `out`.
-    pub(super) fn begin(out: &'a mut Vec<u8>, format: LogFormat) -> Self {
-        if format == LogFormat::Json {
-            out.push(b'{');
-        }
-        Self { out, format, first: true }
+impl<'a, const JSON: bool> Fields<'a, JSON> {
+    /// Opens a line at the end of `out` with its first field, which is text of ours.
+    pub(super) fn begin(out: &'a mut Vec<u8>, key: Key, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        // A line is rarely longer; and if it is, the buffer grows.
+        out.reserve(LINE_ROOM);
+        out.extend_from_slice(if JSON { b"{" } else { b"" });
+        let mut line = Self { out };
+        // What parts a field from the one before it.
+        line.own(if JSON { key.json } else { key.text }.split_at(1).1, write);
+        line
     }
 
     /// Closes the line.
     pub(super) fn end(self) {
-        match self.format {
-            LogFormat::Json => self.out.extend_from_slice(b"}\n"),
-            LogFormat::Text => self.out.push(b'\n'),
-        }
+        self.out.extend_from_slice(if JSON { b"}\n" } else { b"\n" });
     }
 
     /// Text of any origin, cut to `most` bytes.
@@ -36,11 +33,7 @@ impl<'a> Fields<'a> {
         self.key(key);
         let cut = value.len() > most;
         let value = value.get(..value.floor_char_boundary(most)).unwrap_or(value);
-        let plain = match self.format {
-            LogFormat::Text => !cut && !value.is_empty() && all(value, is_bare),
-            LogFormat::Json => false,
-        };
-        if plain {
+        if !JSON && !cut && !value.is_empty() && all(value, is_bare) {
             self.out.extend_from_slice(value.as_bytes());
             return;
         }
@@ -58,13 +51,17 @@ impl<'a> Fields<'a> {
 
     /// Text of ours that needs no escape: letters, digits and `-_:./`.
     pub(super) fn ascii(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
-        self.key(key);
-        let quote = self.format == LogFormat::Json;
-        if quote {
+        self.own(if JSON { key.json } else { key.text }, write);
+    }
+
+    #[inline]
+    fn own(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.out.extend_from_slice(key.as_bytes());
+        if JSON {
             self.out.push(b'"');
         }
         write(self.out);
-        if quote {
+        if JSON {
             self.out.push(b'"');
         }
     }
@@ -85,14 +82,9 @@ impl<'a> Fields<'a> {
         padded(self.out, u64::from(micros % 1000), 100);
     }
 
+    #[inline]
     fn key(&mut self, key: Key) {
-        let text = match self.format {
-            LogFormat::Text => key.text,
-            LogFormat::Json => key.json,
-        };
-        // Without what parts it from a field before it.
-        let from = usize::from(std::mem::replace(&mut self.first, false));
-        self.out.extend_from_slice(text.as_bytes().get(from..).unwrap_or_default());
+        self.out.extend_from_slice(if JSON { key.json } else { key.text }.as_bytes());
     }
 }
 
@@ -113,6 +105,9 @@ macro_rules! key {
     };
 }
 pub(super) use key;
+
+/// Room that a line mostly needs.
+const LINE_ROOM: usize = 1024;
 
 /// Stands at the end of a value that was longer than its line allows.
 const CUT: &[u8] = b"...";
@@ -264,11 +259,11 @@ mod tests {
     #[test]
     fn a_time_is_told_in_milliseconds_to_the_microsecond() {
         let mut out = Vec::new();
-        let mut fields = Fields::begin(&mut out, LogFormat::Text);
+        let mut fields = Fields::<false>::begin(&mut out, key!("of"), |out| out.push(b'x'));
         fields.millis(key!("a"), Duration::from_nanos(1_234_567_999));
         fields.millis(key!("b"), Duration::from_micros(5));
         fields.millis(key!("c"), Duration::ZERO);
         fields.end();
-        assert_eq!(String::from_utf8(out).unwrap(), "a=1234.567 b=0.005 c=0.000\n");
+        assert_eq!(String::from_utf8(out).unwrap(), "of=x a=1234.567 b=0.005 c=0.000\n");
     }
 }

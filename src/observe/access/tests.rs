@@ -28,7 +28,11 @@ fn line<'a>() -> Line<'a> {
 
 fn written(format: LogFormat, line: &Line<'_>) -> String {
     let mut out = Vec::new();
-    write(&mut out, format, &Second::of(line.now.secs()), line);
+    let second = Second::of(line.now.secs());
+    match format {
+        LogFormat::Json => write::<true>(&mut out, &second, line),
+        LogFormat::Text => write::<false>(&mut out, &second, line),
+    }
     String::from_utf8(out).expect("a line is ASCII")
 }
 
