@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName};
 
+use super::lines::{self, Lines};
 use super::{Fault, head};
 use crate::message::fields;
 
@@ -100,14 +101,15 @@ impl Chunked {
             self.state = State::End;
             return Ok(Piece::End);
         }
-        let Some(end) = head::end(input) else {
+        let mut ends = Vec::new();
+        let Some(end) = lines::end(input, &mut ends)? else {
             return match input.len() > TRAILERS_MAX {
                 true => Err(Fault::Disorder("its trailers are too large")),
                 false => Ok(Piece::More),
             };
         };
         let block = input.split_to(end).freeze();
-        let mut trailers = head::fields(&block, TRAILER_FIELDS_MAX)?;
+        let mut trailers = head::fields(Lines::of(&block, &ends), TRAILER_FIELDS_MAX)?;
         // RFC 9110 section 6.5.1: what frames or routes a message has no place here.
         fields::strip_hop_by_hop(&mut trailers);
         trailers.remove(http::header::CONTENT_LENGTH);

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Method};
 
 use super::chunked::{Chunked, Piece};
+use super::lines::{self, Lines};
 use super::{Framing, head};
 
 /// The body of the answer to a GET that comes in these pieces, as far as it goes. `None`: it is not
@@ -15,9 +16,11 @@ pub fn read_answer(pieces: &[&[u8]]) -> Option<Vec<u8>> {
     for piece in pieces {
         input.extend_from_slice(piece);
         if framing.is_none() {
-            let Some(end) = head::end(&input) else { continue };
+            let mut ends = Vec::new();
+            let Some(end) = lines::end(&input, &mut ends).ok()? else { continue };
             let block = input.split_to(end).freeze();
-            framing = Some(head::read(&block, &Method::GET, HeaderMap::new()).ok()?.1);
+            let lines = Lines::of(&block, &ends);
+            framing = Some(head::read(lines, &Method::GET, HeaderMap::new()).ok()?.1);
         }
         match framing.as_mut()? {
             Framing::Length(left) => {

@@ -3,7 +3,6 @@
 
 use std::io::Write as _;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -11,12 +10,12 @@ use super::chunked::Chunked;
 use super::lines::Lines;
 use super::upload::Next;
 use super::{Fault, Framing};
-use crate::message::added::is_ours_to_say;
+use crate::message::added::{is_ours_to_say, write_field};
 use crate::message::fields::is_hop_by_hop;
 use crate::upstream::Parts;
 
-/// Fields of a response head.
-const FIELDS_MAX: usize = 256;
+/// Names that all `Connection` fields of a response may list.
+const LISTED_MAX: usize = 256;
 
 /// Writes a request's head (RFC 9112 sections 3 and 5).
 ///
@@ -33,9 +32,7 @@ pub(super) fn write(out: &mut Vec<u8>, request: &Parts, host: &HeaderValue, next
             write_field(out, name.as_str(), value.as_bytes());
         }
     }
-    for (name, value) in request.added.iter() {
-        write_field(out, name.as_str(), value.as_bytes());
-    }
+    request.added.write(out);
     match next {
         Next::Length(length) => write_length(out, length),
         Next::Chunks => write_field(out, TRANSFER_ENCODING.as_str(), b"chunked"),
@@ -48,45 +45,22 @@ pub(super) fn write(out: &mut Vec<u8>, request: &Parts, host: &HeaderValue, next
     out.extend_from_slice(b"\r\n");
 }
 
-pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
 fn write_length(out: &mut Vec<u8>, length: u64) {
     // Writing to memory does not fail.
     let _written = write!(out, "content-length: {length}\r\n");
 }
 
-/// Where the head ends that `input` begins with, if it is there to its end.
-pub(super) fn end(input: &[u8]) -> Option<usize> {
-    memchr::memchr_iter(b'\n', input).find_map(|at| match input.get(at + 1..)? {
-        [b'\r', b'\n', ..] => Some(at + 3),
-        [b'\n', ..] => Some(at + 2),
-        _ => None,
-    })
-}
-
 /// Reads a whole response head: the response without the fields of the connection, where its body
 /// ends, and whether the connection stays open after that. Its fields are put into `headers`.
 pub(super) fn read(
-    block: &Bytes,
+    mut lines: Lines<'_>,
     method: &Method,
     mut headers: HeaderMap,
 ) -> Result<(Response<()>, Framing, bool), Fault> {
-    let mut lines = Lines::of(block);
     let (http11, status) = lines.status()?;
     headers.clear();
     let mut hop = Hop::default();
-    let mut count = 0;
     while let Some((name, value)) = lines.field()? {
-        count += 1;
-        if count > FIELDS_MAX {
-            return Err(Fault::Disorder("its head has too many fields"));
-        }
         if hop.passes(&name, &value)? {
             headers.append(name, value);
         }
@@ -105,9 +79,8 @@ pub(super) fn read(
     Ok((response, framing, keep_alive))
 }
 
-/// The fields of trailers, at most `most` of them; they share the memory of `block`.
-pub(super) fn fields(block: &Bytes, most: usize) -> Result<HeaderMap, Fault> {
-    let mut lines = Lines::of(block);
+/// The fields of trailers, at most `most` of them.
+pub(super) fn fields(mut lines: Lines<'_>, most: usize) -> Result<HeaderMap, Fault> {
     let mut headers = HeaderMap::new();
     let mut count = 0;
     while let Some((name, value)) = lines.field()? {
@@ -159,7 +132,7 @@ impl Hop {
                 } else if option.eq_ignore_ascii_case(b"keep-alive") {
                     self.keep_alive = true;
                 } else if let Ok(name) = HeaderName::from_bytes(option)
-                    && self.listed.len() < FIELDS_MAX
+                    && self.listed.len() < LISTED_MAX
                 {
                     self.listed.push(name);
                 }
@@ -246,14 +219,20 @@ fn is_decimal(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
+    use super::super::lines::end;
     use super::*;
 
     fn answer(text: &str, method: &Method) -> Result<(Response<()>, Framing, bool), String> {
-        let block = Bytes::copy_from_slice(text.as_bytes());
-        assert_eq!(end(&block), Some(block.len()), "{text:?}");
-        read(&block, method, HeaderMap::new()).map_err(|fault| fault.to_string())
+        read_all(text.as_bytes(), method).map_err(|fault| fault.to_string())
+    }
+
+    fn read_all(bytes: &[u8], method: &Method) -> Result<(Response<()>, Framing, bool), Fault> {
+        let (block, mut ends) = (Bytes::copy_from_slice(bytes), Vec::new());
+        assert_eq!(end(&block, &mut ends)?, Some(block.len()), "{block:?}");
+        read(Lines::of(&block, &ends), method, HeaderMap::new())
     }
 
     fn framing_of(fields: &str) -> Result<Framing, String> {
@@ -372,11 +351,11 @@ mod tests {
             "\r\nHTTP/1.1 200 OK\r\n\r\n",
             "\r\n\r\n",
         ] {
-            let block = Bytes::copy_from_slice(text.as_bytes());
-            assert!(read(&block, &Method::GET, HeaderMap::new()).is_err(), "{text:?}");
+            assert!(read_all(text.as_bytes(), &Method::GET).is_err(), "{text:?}");
         }
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(FIELDS_MAX + 1));
-        assert!(read(&Bytes::from(many), &Method::GET, HeaderMap::new()).is_err());
+        let many = |fields| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(fields));
+        assert!(answer(&many(254), &Method::GET).is_ok());
+        assert!(answer(&many(255), &Method::GET).is_err());
     }
 
     #[test]
@@ -384,7 +363,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             let read = |before: &[u8], after: &[u8]| {
                 let block = [b"HTTP/1.1 200 OK\r\n", before, &[byte], after, b"\r\n\r\n"].concat();
-                read(&Bytes::from(block), &Method::GET, HeaderMap::new()).is_ok()
+                read_all(&block, &Method::GET).is_ok()
             };
             // RFC 9110 sections 5.6.2 and 5.5. A colon ends the name, and a line's end is one.
             let is_tchar = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -409,10 +388,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_reading_fail_otherwise_than_by_refusal(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            if let Some(end) = end(&bytes) {
+            let mut ends = Vec::new();
+            if let Ok(Some(end)) = end(&bytes, &mut ends) {
                 prop_assert!(end <= bytes.len());
                 let block = Bytes::from(bytes).slice(..end);
-                let _ = read(&block, &Method::GET, HeaderMap::new());
+                let _ = read(Lines::of(&block, &ends), &Method::GET, HeaderMap::new());
             }
         }
     }

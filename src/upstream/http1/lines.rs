@@ -6,24 +6,50 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::Fault;
 
-/// What stands between here and the empty line that ends a block.
+/// The lines of a whole block.
 pub(super) struct Lines<'a> {
     /// All of it: names and values share its memory.
     block: &'a Bytes,
-    rest: &'a [u8],
+    /// Where each line ends that has not been read, by its LF.
+    ends: &'a [usize],
+    /// Where the next line begins.
+    start: usize,
+}
+
+/// Most lines of a block.
+const LINES_MAX: usize = 256;
+
+/// Where the block ends that `input` begins with, if it is there to its empty line. Into `ends` goes
+/// where each of its lines ends, and nothing of an earlier block stays there.
+pub(super) fn end(input: &[u8], ends: &mut Vec<usize>) -> Result<Option<usize>, Fault> {
+    ends.clear();
+    let mut start = 0;
+    for at in memchr::memchr_iter(b'\n', input) {
+        if ends.len() == LINES_MAX {
+            return Err(Fault::Disorder("its head has too many fields"));
+        }
+        ends.push(at);
+        if start > 0 && matches!(input.get(start..at), Some([] | [b'\r'])) {
+            return Ok(Some(at + 1));
+        }
+        start = at + 1;
+    }
+    Ok(None)
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn of(block: &'a Bytes) -> Self {
-        Self { block, rest: block }
+    /// `ends`: what [`end`] has told of `block`.
+    pub(super) const fn of(block: &'a Bytes, ends: &'a [usize]) -> Self {
+        Self { block, ends, start: 0 }
     }
 
     /// The next line without its end. RFC 9112 section 2.2 lets a reader take a bare LF for one;
     /// a CR anywhere else is refused by what the line is read as.
     fn line(&mut self) -> Result<&'a [u8], Fault> {
-        let at = memchr::memchr(b'\n', self.rest).ok_or(Fault::Disorder("a line has no end"))?;
-        let (line, rest) = self.rest.split_at_checked(at).unwrap_or((self.rest, b""));
-        self.rest = rest.get(1..).unwrap_or_default();
+        const NONE: Fault = Fault::Disorder("a line has no end");
+        let (&end, rest) = self.ends.split_first().ok_or(NONE)?;
+        let line = self.block.get(self.start..end).ok_or(NONE)?;
+        (self.ends, self.start) = (rest, end + 1);
         Ok(line.strip_suffix(b"\r").unwrap_or(line))
     }
 
@@ -50,25 +76,41 @@ impl<'a> Lines<'a> {
     pub(super) fn field(&mut self) -> Result<Option<(HeaderName, HeaderValue)>, Fault> {
         let line = self.line()?;
         if line.is_empty() {
-            return match self.rest {
+            return match self.ends {
                 [] => Ok(None),
                 _ => Err(Fault::Disorder("its head ends elsewhere")),
             };
         }
         // Neither a blank before the colon nor one at the line's start (the old folding) can be part
         // of a name: sections 5.1 and 5.2.
-        let colon = memchr::memchr(b':', line).and_then(|at| line.split_at_checked(at));
+        let colon = line.iter().position(|&byte| !is_token(byte));
+        let colon = colon.and_then(|at| line.split_at_checked(at));
         let (name, value) = colon.ok_or(Fault::Disorder("a field has no colon"))?;
-        let value = trim_blanks(value.get(1..).unwrap_or_default());
-        // The type takes a quote for a part of a name; RFC 9110 section 5.6.2 does not.
-        let is_quoted = memchr::memchr(b'"', name).is_some();
-        let name = HeaderName::from_bytes(name);
+        let Some(value) = value.strip_prefix(b":").map(trim_blanks) else {
+            return Err(Fault::Disorder("a field's name is none"));
+        };
         let value = HeaderValue::from_maybe_shared(self.block.slice_ref(value));
-        match (name, value) {
-            (Ok(name), Ok(value)) if !is_quoted => Ok(Some((name, value))),
+        match (HeaderName::from_bytes(name), value) {
+            (Ok(name), Ok(value)) => Ok(Some((name, value))),
             _ => Err(Fault::Disorder("a field is none")),
         }
     }
+}
+
+/// Whether a byte may be part of a field's name: `tchar` of RFC 9110 section 5.6.2, which is less
+/// than the type takes.
+fn is_token(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = {
+        let mut token = [false; 256];
+        let mut rest: &[u8] = b"!#$%&'*+-.^_`|~0123456789\
+            abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        while let [byte, more @ ..] = rest {
+            token[*byte as usize] = true;
+            rest = more;
+        }
+        token
+    };
+    TOKEN.get(usize::from(byte)).is_some_and(|&token| token)
 }
 
 /// A byte of a reason phrase.

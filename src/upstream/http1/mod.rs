@@ -27,6 +27,7 @@ use super::wire::{Reading, Wire, Writing};
 use chunked::{Chunked, Piece};
 #[cfg(fuzzing)]
 pub use fuzz::read_answer;
+use lines::Lines;
 use upload::Upload;
 
 /// A response head may be this large; beyond it the upstream is broken.
@@ -61,6 +62,8 @@ pub(super) struct Connection {
     stream: Stream,
     /// Read, and not yet understood.
     input: BytesMut,
+    /// Where the lines of a head end in it.
+    ends: Vec<usize>,
     upload: Upload,
     /// How much is asked for at once.
     appetite: usize,
@@ -108,6 +111,7 @@ impl Connection {
         Self {
             stream: Stream::Whole(stream),
             input: BytesMut::new(),
+            ends: Vec::new(),
             upload: Upload::default(),
             appetite: READ_FIRST,
         }
@@ -153,14 +157,15 @@ impl Connection {
             }
         }
         loop {
-            if let Some(end) = head::end(&self.input) {
+            if let Some(end) = lines::end(&self.input, &mut self.ends)? {
                 let block = self.input.split_to(end).freeze();
                 // What was sent is needed no more, and its map is as good as a new one.
                 let room = match self.upload.is_sent() {
                     true => std::mem::take(&mut request.headers),
                     false => HeaderMap::new(),
                 };
-                let (response, framing, keep_alive) = head::read(&block, &request.method, room)?;
+                let lines = Lines::of(&block, &self.ends);
+                let (response, framing, keep_alive) = head::read(lines, &request.method, room)?;
                 let status = response.status();
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     let reusable = keep_alive && self.upload.is_sent();

@@ -11,6 +11,7 @@ use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use super::{Fault, head};
+use crate::message::added::write_field;
 use crate::upstream::Parts;
 use crate::upstream::body::{BodyError, BodyFault, RequestBody};
 
@@ -169,7 +170,7 @@ impl Upload {
         self.written = 0;
         self.before.extend_from_slice(LAST_LINE);
         for (name, value) in trailers {
-            head::write_field(&mut self.before, name.as_str(), value.as_bytes());
+            write_field(&mut self.before, name.as_str(), value.as_bytes());
         }
         self.after = CHUNK_END;
         self.next = Next::End;
