@@ -8,10 +8,9 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderMap;
-
 use crate::access::{Caller, Identity};
 use crate::clock::Timestamp;
+use crate::message::added::Ready;
 
 /// Tokens remembered per core. At about 1.5 KiB each, 12 MiB when full.
 const CAPACITY: usize = 8192;
@@ -24,7 +23,7 @@ pub(super) struct Remembered {
     /// The version of the revocations that it was last checked against.
     pub(super) checked: Cell<u64>,
     /// The identity headers, ready-made, by upstream.
-    headers: RefCell<Vec<Option<Rc<HeaderMap>>>>,
+    headers: RefCell<Vec<Option<Rc<Ready>>>>,
     /// A signed assertion and its end, by upstream.
     assertions: RefCell<Vec<Option<(http::HeaderValue, Timestamp)>>>,
 }
@@ -46,7 +45,7 @@ impl Remembered {
     }
 
     /// The headers that tell upstream `index` of this caller, made on first use.
-    pub(super) fn headers(&self, index: usize, make: impl FnOnce() -> HeaderMap) -> Rc<HeaderMap> {
+    pub(super) fn headers(&self, index: usize, make: impl FnOnce() -> Ready) -> Rc<Ready> {
         if let Some(Some(ready)) = self.headers.borrow().get(index) {
             return Rc::clone(ready);
         }
@@ -227,7 +226,7 @@ mod tests {
         for _ in 0..2 {
             one.headers(0, || {
                 made += 1;
-                HeaderMap::new()
+                Ready::new([])
             });
         }
         assert_eq!(made, 1);

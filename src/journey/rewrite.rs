@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, TRAILER, UPGRADE, VIA};
+use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, TRAILER, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -17,7 +17,7 @@ use super::socket::Handshake;
 use crate::access::{Identity, Permit};
 use crate::config::{Changes, HostPolicy, Mapping, Route, Upstream};
 use crate::id::AppId;
-use crate::message::added::{Added, REQUEST_ID};
+use crate::message::added::{Added, REQUEST_ID, Ready};
 use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
 use crate::message::trailers::Trailing;
@@ -108,8 +108,8 @@ impl Journey {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         let mut added = Added::default();
-        arrival.hop.tell(trusted.then_some(&mut *headers), &known.asked.host, &mut added);
-        added.push(VIA, self.shared.via.element(visit.h2));
+        let via = self.shared.via.element(visit.h2);
+        arrival.hop.tell(trusted.then_some(&mut *headers), &known.asked.host, via, &mut added);
         added.push(REQUEST_ID, visit.id_value());
         added.change(headers, &known.route.manners.request);
         self.introduce(&mut added, index, upstream, &known, visit)?;
@@ -244,7 +244,7 @@ fn mapped(
     PathAndQuery::try_from(text).map_err(|error| internal(error.into()))
 }
 
-fn identity_headers(upstream: &Upstream, identity: &Identity) -> HeaderMap {
+fn identity_headers(upstream: &Upstream, identity: &Identity) -> Ready {
     let names = &upstream.identity;
     let session = identity.session.map(|session| session.to_string());
     let texts = [
@@ -258,15 +258,15 @@ fn identity_headers(upstream: &Upstream, identity: &Identity) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, text) in texts {
         if let (Some(name), Some(text)) = (name, text.filter(|text| !text.is_empty())) {
-            headers.insert(name.clone(), fields::percent_header_value(text));
+            headers.insert(name, fields::percent_header_value(text));
         }
     }
     for (name, list) in
         [(&names.roles, &identity.roles), (&names.permissions, &identity.permissions)]
     {
         if let (Some(name), false) = (name, list.is_empty()) {
-            headers.insert(name.clone(), fields::percent_header_value(&list.join(",")));
+            headers.insert(name, fields::percent_header_value(&list.join(",")));
         }
     }
-    headers
+    Ready::new(headers.iter().map(|(name, value)| (name.clone(), value.clone())))
 }

@@ -11,9 +11,6 @@ use crate::config::Changes;
 /// The field by which a request is found in our log.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// About as many as there are, without those that tell who calls.
-const USUAL: usize = 8;
-
 /// Whether a client's field says what only we say: whose request it is, to which host, and where
 /// its body ends (RFC 9112 section 6). `Expect` is answered by us: hyper sends the 100 when the
 /// upstream's connection first asks for bytes.
@@ -21,19 +18,44 @@ pub fn is_ours_to_say(name: &HeaderName) -> bool {
     *name == HOST || *name == CONTENT_LENGTH || *name == EXPECT || *name == REQUEST_ID
 }
 
-/// Fields to be written behind those of the client. The firewall has taken the client's fields of
-/// these names out, so that a name stands for us alone; a list (`Via`) goes on.
-#[derive(Debug)]
-pub struct Added {
-    fields: Vec<(HeaderName, HeaderValue)>,
-    /// Who calls, ready-made for all requests of one token.
-    caller: Option<Rc<HeaderMap>>,
+/// Writes one field as HTTP/1.1 has it (RFC 9112 section 5). Its value's type lets no line end in.
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
-impl Default for Added {
-    fn default() -> Self {
-        Self { fields: Vec::with_capacity(USUAL), caller: None }
+/// Fields that many requests are given alike, made once: as fields, and as HTTP/1.1 writes them.
+#[derive(Debug)]
+pub struct Ready {
+    fields: Box<[(HeaderName, HeaderValue)]>,
+    lines: Box<[u8]>,
+}
+
+impl Ready {
+    /// These, in this order.
+    pub fn new(fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        let fields: Box<[_]> = fields.into_iter().collect();
+        let mut lines = Vec::new();
+        for (name, value) in &fields {
+            write_field(&mut lines, name.as_str(), value.as_bytes());
+        }
+        Self { fields, lines: lines.into() }
     }
+}
+
+/// Fields to be written behind those of the client. The firewall has taken the client's fields of
+/// these names out, so that a name stands for us alone; a list (`Via`) goes on.
+#[derive(Debug, Default)]
+pub struct Added {
+    /// Where requests of this connection come from.
+    hop: Option<Rc<Ready>>,
+    /// Of this request alone.
+    fields: Vec<(HeaderName, HeaderValue)>,
+    /// Who calls, for all requests of one token.
+    caller: Option<Rc<Ready>>,
 }
 
 impl Added {
@@ -42,14 +64,25 @@ impl Added {
         self.fields.push((name, value));
     }
 
+    /// Where the request comes from.
+    pub fn come_from(&mut self, hop: Rc<Ready>) {
+        self.hop = Some(hop);
+    }
+
     /// Who calls.
-    pub fn introduce(&mut self, caller: Rc<HeaderMap>) {
+    pub fn introduce(&mut self, caller: Rc<Ready>) {
         self.caller = Some(caller);
     }
 
     /// Takes out and puts in what a route's config says, of the client's `headers` and of ours. It
     /// cannot touch who calls.
     pub fn change(&mut self, headers: &mut HeaderMap, changes: &Changes) {
+        if changes.remove.is_empty() && changes.set.is_empty() {
+            return;
+        }
+        if let Some(hop) = self.hop.take() {
+            self.fields.extend(hop.fields.iter().cloned());
+        }
         for name in changes.remove.iter().chain(changes.set.iter().map(|(name, _)| name)) {
             headers.remove(name);
             self.fields.retain(|(ours, _)| ours != name);
@@ -58,9 +91,23 @@ impl Added {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let fields = self.fields.iter().map(|(name, value)| (name, value));
-        fields.chain(self.caller.iter().flat_map(|caller| caller.iter()))
+    pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        let [hop, caller] = [&self.hop, &self.caller]
+            .map(|ready| ready.as_deref().map_or(&[][..], |ready| &ready.fields[..]));
+        hop.iter().chain(&self.fields).chain(caller)
+    }
+
+    /// The same in HTTP/1.1.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        if let Some(hop) = &self.hop {
+            out.extend_from_slice(&hop.lines);
+        }
+        for (name, value) in &self.fields {
+            write_field(out, name.as_str(), value.as_bytes());
+        }
+        if let Some(caller) = &self.caller {
+            out.extend_from_slice(&caller.lines);
+        }
     }
 }
 
@@ -68,29 +115,58 @@ impl Added {
 mod tests {
     use super::*;
 
+    fn name(name: &'static str) -> HeaderName {
+        HeaderName::from_static(name)
+    }
+
+    fn value(value: &'static str) -> HeaderValue {
+        HeaderValue::from_static(value)
+    }
+
+    /// As fields; as lines they must say the same.
+    fn told(added: &Added) -> Vec<(&str, &[u8])> {
+        let fields: Vec<(&str, &[u8])> =
+            added.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let mut lines = Vec::new();
+        added.write(&mut lines);
+        let mut expected = Vec::new();
+        for (name, value) in &fields {
+            expected.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        assert_eq!(String::from_utf8(lines), String::from_utf8(expected));
+        fields
+    }
+
     #[test]
     fn a_routes_changes_reach_the_clients_fields_and_ours_but_not_who_calls() {
-        let name = HeaderName::from_static;
-        let value = HeaderValue::from_static;
         let mut headers = HeaderMap::new();
         headers.append(name("x-theirs"), value("1"));
         headers.append(name("x-theirs"), value("2"));
         headers.append(name("x-kept"), value("3"));
         let mut added = Added::default();
+        let hop = [(name("via"), value("5")), (name("x-forwarded-proto"), value("https"))];
+        added.come_from(Rc::new(Ready::new(hop)));
         added.push(REQUEST_ID, value("4"));
-        added.push(name("via"), value("5"));
-        let caller: HeaderMap = [(name("x-auth-user"), value("ada"))].into_iter().collect();
-        added.introduce(Rc::new(caller));
+        added.introduce(Rc::new(Ready::new([(name("x-auth-user"), value("ada"))])));
+        let before: [(&str, &[u8]); 4] = [
+            ("via", b"5"),
+            ("x-forwarded-proto", b"https"),
+            ("x-request-id", b"4"),
+            ("x-auth-user", b"ada"),
+        ];
+        assert_eq!(told(&added), before);
         let changes = Changes {
             remove: vec![name("x-theirs"), name("via"), name("x-auth-user")],
             set: vec![(REQUEST_ID, value("6")), (name("x-new"), value("7"))],
         };
         added.change(&mut headers, &changes);
         assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-kept"]);
-        let ours: Vec<_> =
-            added.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let expected: [(&str, &[u8]); 3] =
-            [("x-request-id", b"6"), ("x-new", b"7"), ("x-auth-user", b"ada")];
-        assert_eq!(ours, expected);
+        let after: [(&str, &[u8]); 4] = [
+            ("x-forwarded-proto", b"https"),
+            ("x-request-id", b"6"),
+            ("x-new", b"7"),
+            ("x-auth-user", b"ada"),
+        ];
+        assert_eq!(told(&added), after);
     }
 }

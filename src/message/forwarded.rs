@@ -1,12 +1,13 @@
 //! Where a request came from: whom to believe about it, and what to tell the upstream.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
-use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, VIA};
 use ipnet::IpNet;
 
-use super::added::Added;
+use super::added::{Added, Ready};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -62,9 +63,16 @@ pub struct Hop {
     /// The element of RFC 7239 section 4, but for `host`.
     element: Box<str>,
     https: bool,
-    /// The host of the last request, and the whole element for it once it was asked for: on one
-    /// connection they hardly ever change.
-    last: RefCell<Option<(HeaderValue, Option<HeaderValue>)>>,
+    /// Of the last request: on one connection its host hardly ever changes.
+    last: RefCell<Option<Last>>,
+}
+
+/// What was made for a host, as far as it was asked for.
+#[derive(Debug, Clone)]
+struct Last {
+    host: HeaderValue,
+    element: Option<HeaderValue>,
+    told: Option<Rc<Ready>>,
 }
 
 impl Hop {
@@ -85,56 +93,84 @@ impl Hop {
 
     /// `Host` for a request on this connection: `name`, with `port` where it is not the scheme's own.
     pub fn host(&self, name: &str, port: Option<u16>) -> Result<HeaderValue, InvalidHeaderValue> {
-        if let Some((known, _)) = &*self.last.borrow()
-            && is_host(known.as_bytes(), name, port)
+        if let Some(last) = &*self.last.borrow()
+            && is_host(last.host.as_bytes(), name, port)
         {
-            return Ok(known.clone());
+            return Ok(last.host.clone());
         }
         let host = match port {
             None => HeaderValue::from_str(name)?,
             Some(port) => HeaderValue::try_from(format!("{name}:{port}"))?,
         };
-        *self.last.borrow_mut() = Some((host.clone(), None));
-        Ok(host)
+        Ok(self.last(&host).host.clone())
     }
 
-    /// Adds `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). `before`: the fields of
-    /// a trusted proxy, whose lists grow by our peer, and whose word for scheme and host stands; the
-    /// firewall has taken those of all others out. `host` is as [`Self::host`] writes it.
-    pub fn tell(&self, mut before: Option<&mut HeaderMap>, host: &HeaderValue, added: &mut Added) {
+    /// Adds `X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded` (RFC 7239) and `via`, our element of
+    /// `Via`, which is one for all of a connection. `before`: the fields of a trusted proxy, whose
+    /// lists grow by our peer, and whose word for scheme and host stands; the firewall has taken those
+    /// of all others out. `host` is as [`Self::host`] writes it.
+    pub fn tell(
+        &self,
+        before: Option<&mut HeaderMap>,
+        host: &HeaderValue,
+        via: &HeaderValue,
+        added: &mut Added,
+    ) {
+        let Some(before) = before else {
+            added.come_from(self.told(host, via));
+            return;
+        };
+        for (name, ours, is_list) in self.fields(host) {
+            match before.contains_key(&name) {
+                false => added.push(name, ours),
+                true if is_list => {
+                    let list = appended(before, &name, &ours).unwrap_or(ours);
+                    before.insert(name, list);
+                }
+                true => {}
+            }
+        }
+        added.push(VIA, via.clone());
+    }
+
+    /// The four fields, and which of them are lists.
+    fn fields(&self, host: &HeaderValue) -> [(HeaderName, HeaderValue, bool); 4] {
         let proto = HeaderValue::from_static(if self.https { "https" } else { "http" });
-        for (name, ours, is_list) in [
+        [
             (X_FORWARDED_FOR, self.address.clone(), true),
             (FORWARDED, self.element_for(host), true),
             (X_FORWARDED_PROTO, proto, false),
             (X_FORWARDED_HOST, host.clone(), false),
-        ] {
-            match before.as_deref_mut().filter(|before| before.contains_key(&name)) {
-                None => added.push(name, ours),
-                Some(before) if is_list => {
-                    let list = appended(before, &name, &ours).unwrap_or(ours);
-                    before.insert(name, list);
-                }
-                Some(_) => {}
-            }
+        ]
+    }
+
+    /// All of them for whoever comes by no proxy before us.
+    fn told(&self, host: &HeaderValue, via: &HeaderValue) -> Rc<Ready> {
+        if let Some(told) = &self.last(host).told {
+            return Rc::clone(told);
         }
+        let fields = self.fields(host).into_iter().map(|(name, value, _)| (name, value));
+        let told = Rc::new(Ready::new(fields.chain([(VIA, via.clone())])));
+        Rc::clone(self.last(host).told.insert(told))
     }
 
     fn element_for(&self, host: &HeaderValue) -> HeaderValue {
+        let make = || {
+            let name = host.to_str().unwrap_or_default();
+            // RFC 7239 section 4: what is no token is quoted; a port's colon and brackets are none.
+            let quote = if name.contains([':', '[']) { "\"" } else { "" };
+            let element = format!("{};host={quote}{name}{quote}", self.element);
+            HeaderValue::try_from(element).unwrap_or(HeaderValue::from_static("for=unknown"))
+        };
+        self.last(host).element.get_or_insert_with(make).clone()
+    }
+
+    /// What is remembered of this host, and from now on of no other.
+    fn last(&self, host: &HeaderValue) -> RefMut<'_, Last> {
         let mut last = self.last.borrow_mut();
-        if let Some((known, Some(element))) = &*last
-            && known == host
-        {
-            return element.clone();
-        }
-        let name = host.to_str().unwrap_or_default();
-        // RFC 7239 section 4: what is no token is quoted; a port's colon and brackets are none.
-        let quote = if name.contains([':', '[']) { "\"" } else { "" };
-        let element = format!("{};host={quote}{name}{quote}", self.element);
-        let element =
-            HeaderValue::try_from(element).unwrap_or(HeaderValue::from_static("for=unknown"));
-        *last = Some((host.clone(), Some(element.clone())));
-        element
+        last.take_if(|last| last.host != host);
+        let make = || Last { host: host.clone(), element: None, told: None };
+        RefMut::map(last, |last| last.get_or_insert_with(make))
     }
 }
 
@@ -221,11 +257,14 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let hop = Hop::new(peer.parse().unwrap(), true);
-        let host = HeaderValue::from_static(host);
+        let (host, via) = (HeaderValue::from_static(host), HeaderValue::from_static("2 us"));
         // The second time from memory.
-        hop.tell(None, &host, &mut Added::default());
+        hop.tell(None, &host, &via, &mut Added::default());
         let mut added = Added::default();
-        hop.tell(Some(&mut headers), &host, &mut added);
+        match before {
+            [] => hop.tell(None, &host, &via, &mut added),
+            _ => hop.tell(Some(&mut headers), &host, &via, &mut added),
+        }
         for (name, value) in added.iter() {
             assert!(!headers.contains_key(name), "{name} is said twice");
             headers.insert(name, value.clone());
@@ -240,6 +279,7 @@ mod tests {
         assert_eq!(headers.get("x-forwarded-proto").unwrap(), "https");
         assert_eq!(headers.get("x-forwarded-host").unwrap(), "app.test");
         assert_eq!(headers.get("forwarded").unwrap(), "for=1.1.1.1;proto=https;host=app.test");
+        assert_eq!(headers.get("via").unwrap(), "2 us");
         let headers = told("2001:db8::1", "[::1]:8443", &[]);
         assert_eq!(
             headers.get("forwarded").unwrap(),
@@ -251,7 +291,8 @@ mod tests {
     fn a_connection_remembers_a_host_and_takes_no_other_for_it() {
         let hop = Hop::new("1.1.1.1".parse().unwrap(), true);
         for known in ["app.test", "app.test:8443", "[::1]:8443"] {
-            hop.tell(None, &HeaderValue::from_static(known), &mut Added::default());
+            let via = HeaderValue::from_static("2 us");
+            hop.tell(None, &HeaderValue::from_static(known), &via, &mut Added::default());
             for (name, port) in [
                 ("app.test", None),
                 ("app.test", Some(8443)),

@@ -24,8 +24,8 @@ impl Via {
     }
 
     /// What adds us to the list, with the protocol in which the request came.
-    pub fn element(&self, h2: bool) -> HeaderValue {
-        if h2 { self.http2.clone() } else { self.http1.clone() }
+    pub const fn element(&self, h2: bool) -> &HeaderValue {
+        if h2 { &self.http2 } else { &self.http1 }
     }
 
     /// Whether the request has been here before.
@@ -68,7 +68,7 @@ mod tests {
             assert_eq!(via.is_in(&headers(lines)), circle, "{lines:?}");
         }
         let mut ours = headers(&["1.0 fred"]);
-        ours.append(VIA, via.element(true));
+        ours.append(VIA, via.element(true).clone());
         assert!(via.is_in(&ours));
         assert_eq!(ours.get_all(VIA).iter().count(), 2);
     }
