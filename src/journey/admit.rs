@@ -161,8 +161,7 @@ impl Visit {
 impl Visit {
     /// The id as a field value: the upstream and the client are told the same.
     pub(super) fn id_value(&mut self) -> HeaderValue {
-        let none = HeaderValue::from_static("-");
-        let make = || HeaderValue::from_bytes(self.id.text().as_bytes()).unwrap_or(none);
+        let make = || self.journey.ids.value(self.id);
         self.id_value.get_or_insert_with(make).clone()
     }
 }

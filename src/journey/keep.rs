@@ -8,10 +8,10 @@ use hyper::body::Incoming;
 use super::admit::{self, Visit};
 use super::body::Content;
 use super::own::read_whole;
-use super::rejected::MARKER;
 use super::{Journey, Stop};
 use crate::config::Origin;
 use crate::endpoints::FORM_BYTES;
+use crate::message::added::MARKER;
 use crate::message::reject::Rejection;
 
 /// A request that waits for its body to be read and kept.

@@ -5,17 +5,15 @@ use std::error::Error;
 
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::admit::Visit;
 use super::authorize::Asking;
 use super::body::Content;
 use super::{Journey, grpc};
 use crate::endpoints::{self, AGAIN, Circumstances, Endpoint, WHY};
+use crate::message::added::MARKER;
 use crate::message::reject::Rejection;
-
-/// Says that an answer is the gateway's and not the application's.
-pub(super) const MARKER: HeaderName = HeaderName::from_static("x-sallyport");
 
 /// What of a request decides the form of a refusal; kept because the request itself moves on.
 #[derive(Debug, Clone)]

@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use super::admit::Visit;
 use super::authorize::{is_grpc, names_grpc};
 use super::body::{Content, Events, Stop};
-use super::rejected::MARKER;
 use super::{Journey, cors};
 use crate::config::{Manners, Tls};
 use crate::endpoints::tell_limit;
@@ -35,8 +34,6 @@ pub(super) fn from_upstream(inbound: Inbound, stop: Option<Stop>) -> Response<Co
     let via = if head.version == Version::HTTP_2 { "2 sallyport" } else { "1.1 sallyport" };
     head.headers.append(VIA, HeaderValue::from_static(via));
     head.version = Version::HTTP_11;
-    // Says that an answer is ours; an application's word for it would be a lie.
-    head.headers.remove(MARKER);
     let content = match stop {
         None => Content::Upstream(body),
         Some(stop) => {

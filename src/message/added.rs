@@ -11,6 +11,10 @@ use crate::config::Changes;
 /// The field by which a request is found in our log.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Says that an answer is the gateway's and not the application's, whose word for it would be a lie:
+/// answers of applications come without it.
+pub const MARKER: HeaderName = HeaderName::from_static("x-sallyport");
+
 /// Whether a client's field says what only we say: whose request it is, to which host, and where
 /// its body ends (RFC 9112 section 6). `Expect` is answered by us: hyper sends the 100 when the
 /// upstream's connection first asks for bytes.

@@ -1,8 +1,11 @@
 //! Request ids: what a client quotes and the operator greps. Unique over all cores, replicas and
 //! restarts, cheap to make, and silent about how busy the gateway is.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+
+use bytes::BytesMut;
+use http::HeaderValue;
 
 use super::encode;
 use crate::secret::{self, NoRandomness};
@@ -65,14 +68,35 @@ pub struct RequestIds {
     /// Added to the count before mixing, so that two sources never show the same lower halves.
     offset: u64,
     count: Cell<u64>,
+    /// Where the next ones are written as field values, which share it.
+    room: RefCell<BytesMut>,
 }
+
+/// Ids that share one piece of memory: as long as one of them lives, so does that.
+const TOGETHER: usize = 64;
 
 impl RequestIds {
     /// A source that nobody else shares.
     pub fn new() -> Result<Self, NoRandomness> {
         let prefix = u64::from_be_bytes(secret::random()?);
         let offset = u64::from_be_bytes(secret::random()?);
-        Ok(Self { prefix, offset, count: Cell::new(0) })
+        Ok(Self { prefix, offset, count: Cell::new(0), room: RefCell::default() })
+    }
+
+    /// An id as a field value.
+    pub fn value(&self, id: RequestId) -> HeaderValue {
+        let (mut room, text) = (self.room.borrow_mut(), id.text());
+        if room.capacity() < text.as_bytes().len() {
+            *room = BytesMut::with_capacity(TOGETHER * text.as_bytes().len());
+        }
+        room.extend_from_slice(text.as_bytes());
+        // Digits are always a value.
+        let mut value = HeaderValue::from_maybe_shared(room.split().freeze())
+            .unwrap_or(HeaderValue::from_static("-"));
+        // What comes once is not to fill the table of HPACK (RFC 7541 section 6.2.3), where it would
+        // drive out what comes often, and be compared with all that came before.
+        value.set_sensitive(true);
+        value
     }
 
     /// The next id.
@@ -113,6 +137,16 @@ mod tests {
         let id = RequestId::from_u128(0x00ab_cdef_0123_4567_89ab_cdef_0000_000f);
         assert_eq!(id.to_string(), "00abcdef0123456789abcdef0000000f");
         assert_eq!(id.text().as_bytes(), b"00abcdef0123456789abcdef0000000f");
+    }
+
+    #[test]
+    fn ids_keep_their_text_as_values_however_many_share_their_memory() {
+        let source = RequestIds::new().unwrap();
+        let ids: Vec<_> = (0..3 * TOGETHER).map(|_| source.next()).collect();
+        let values: Vec<_> = ids.iter().map(|&id| source.value(id)).collect();
+        for (id, value) in ids.iter().zip(values) {
+            assert_eq!(value, id.to_string().as_str());
+        }
     }
 
     #[test]

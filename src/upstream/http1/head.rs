@@ -10,7 +10,7 @@ use super::chunked::Chunked;
 use super::lines::Lines;
 use super::upload::Next;
 use super::{Fault, Framing};
-use crate::message::added::{is_ours_to_say, write_field};
+use crate::message::added::{MARKER, is_ours_to_say, write_field};
 use crate::message::fields::is_hop_by_hop;
 use crate::upstream::Parts;
 
@@ -101,6 +101,8 @@ struct Hop {
     /// Fields that `Connection` names.
     listed: Vec<HeaderName>,
     length: Option<u64>,
+    /// The length that goes on is said as nobody else would say it.
+    is_odd: bool,
     codings: usize,
     chunked: bool,
     announces: bool,
@@ -122,6 +124,7 @@ impl Hop {
             for option in options(value) {
                 self.agree_on_length(option)?;
             }
+            self.is_odd |= first && !is_decimal(value.as_bytes());
             return Ok(first);
         }
         if *name == CONNECTION {
@@ -149,7 +152,7 @@ impl Hop {
             self.announces = true;
             return Ok(true);
         }
-        Ok(!is_hop_by_hop(name))
+        Ok(!is_hop_by_hop(name) && *name != MARKER)
     }
 
     /// Whether a 101 says, as it must (RFC 9110 section 7.8), that it switches to WebSocket: nothing
@@ -193,9 +196,7 @@ impl Hop {
         if empty && method != Method::HEAD && status != StatusCode::NOT_MODIFIED {
             // RFC 9110 section 8.6 forbids it there.
             headers.remove(CONTENT_LENGTH);
-        } else if let Some(length) = self.length
-            && headers.get(CONTENT_LENGTH).is_some_and(|said| !is_decimal(said.as_bytes()))
-        {
+        } else if let Some(length) = self.length.filter(|_| self.is_odd) {
             headers.insert(CONTENT_LENGTH, length.into());
         }
         if empty {

@@ -105,7 +105,10 @@ fn is_token(byte: u8) -> bool {
         let mut rest: &[u8] = b"!#$%&'*+-.^_`|~0123456789\
             abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         while let [byte, more @ ..] = rest {
-            token[*byte as usize] = true;
+            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            {
+                token[*byte as usize] = true;
+            }
             rest = more;
         }
         token

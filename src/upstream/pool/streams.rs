@@ -15,6 +15,7 @@ use super::super::{Inbound, Parts, UpstreamError};
 use super::{LOOK_DEPTH, Pool, Slot};
 use crate::config::Times;
 use crate::deadline::End;
+use crate::message::added::MARKER;
 use crate::message::fields::strip_hop_by_hop;
 
 /// A way to a server for one more exchange.
@@ -103,6 +104,7 @@ impl Pool {
         let mut response =
             response.map(|incoming| ResponseBody::stream(incoming, held, idle, deadlines));
         strip_hop_by_hop(response.headers_mut());
+        response.headers_mut().remove(MARKER);
         Ok(response)
     }
 }
