@@ -444,11 +444,15 @@ impl Journey {
 
 impl Journey {
     /// The wrap: identity, timing, and the turning of any refusal into a response, in one place.
-    pub fn answer(
+    ///
+    /// `send` makes of the response what goes out. (What would wait for it outside would hold all of
+    /// this twice: a future that awaits another has it where it was made, and where it is polled.)
+    pub fn answer<T>(
         self: Rc<Self>,
         request: Request<Incoming>,
         arrival: Rc<Arrival>,
-    ) -> impl Future<Output = Response<ReplyBody>> + 'static {
+        send: impl FnOnce(Response<ReplyBody>) -> T + 'static,
+    ) -> impl Future<Output = T> + 'static {
         let (mut head, body) = request.into_parts();
         let socket = if arrival.h2 { Socket::read(&mut head, &arrival) } else { None };
         let (now, id) = (self.shared.clock.now(), self.ids.next());
@@ -474,7 +478,7 @@ impl Journey {
                 Err(Stop::Keep(held)) => Box::pin(self.keep(*held, &mut visit)).await,
                 Err(stop) => Err(stop),
             };
-            self.conclude(result, visit)
+            send(self.conclude(result, visit))
         }
     }
 

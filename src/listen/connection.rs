@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, UpgradeableConnection};
@@ -32,7 +32,7 @@ use super::tls::TlsConfig;
 use super::{proxy_protocol, stall};
 use crate::config::{Config, Limits};
 use crate::deadline::{Deadline, Deadlines};
-use crate::journey::Journey;
+use crate::journey::{Journey, ReplyBody};
 use crate::message::arrival::{Arrival, Named};
 use crate::observe::CoreMetrics;
 
@@ -261,10 +261,8 @@ impl Connections {
             pulse.busy(!request.body().is_end_stream());
             pulse.count();
             let old = request.version() == Version::HTTP_10;
-            let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
             let done = Done(pulse.clone());
-            async move {
-                let mut response = working.await;
+            let send = move |mut response: Response<ReplyBody>| {
                 // To HTTP/1.0 a body without a length ends with its connection.
                 let last =
                     done.0.is_last() || (old && response.body().size_hint().exact().is_none());
@@ -274,7 +272,8 @@ impl Connections {
                     response.headers_mut().insert(CONNECTION, close);
                 }
                 Ok::<_, Infallible>(response.map(|body| Watched { body, _done: done }))
-            }
+            };
+            Rc::clone(&journey).answer(request, Rc::clone(&arrival), send)
         });
         let connection = Box::pin(self.http1.serve_connection(io, service).with_upgrades());
         let wind_down = move |connection: Pin<&mut _>| {
@@ -311,11 +310,10 @@ impl Connections {
             streams.pulse.count();
             let stream = Streams::begin(&streams);
             let taken = watched.expect();
-            let working = Rc::clone(&journey).answer(request, Rc::clone(&arrival));
-            async move {
-                let response = working.await;
+            let send = move |response: Response<ReplyBody>| {
                 Ok::<_, Infallible>(response.map(|body| Taking { body, taken, _done: stream }))
-            }
+            };
+            Rc::clone(&journey).answer(request, Rc::clone(&arrival), send)
         });
         let connection = Box::pin(self.http2.serve_connection(io, service));
         let wind_down = |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);

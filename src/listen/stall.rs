@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -61,7 +61,9 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, future: F) {
         match self.next.borrow_mut().take() {
             Some(taken) => {
-                let watched = until_stalled(future, taken, Rc::clone(&self.deadlines), self.limit);
+                // Boxed, for a task is moved some times before and after it runs.
+                let stream = Box::pin(future);
+                let watched = until_stalled(stream, taken, Rc::clone(&self.deadlines), self.limit);
                 tokio::task::spawn_local(watched);
             }
             None => drop(tokio::task::spawn_local(future)),
@@ -71,12 +73,11 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Streams {
 
 /// Runs `stream` to its end, or drops it, which resets it, once nothing was taken for `limit`.
 async fn until_stalled(
-    stream: impl Future,
+    mut stream: Pin<Box<impl Future>>,
     taken: Rc<Taken>,
     deadlines: Rc<Deadlines>,
     limit: Duration,
 ) {
-    let mut stream = pin!(stream);
     let mut deadline: Option<Deadline> = None;
     let mut seen = 0;
     poll_fn(|cx| {

@@ -14,6 +14,8 @@ use crate::message::added::{MARKER, is_ours_to_say, write_field};
 use crate::message::fields::is_hop_by_hop;
 use crate::upstream::Parts;
 
+/// About as many fields as the journey adds to a response.
+const ADDED: usize = 8;
 /// Names that all `Connection` fields of a response may list.
 const LISTED_MAX: usize = 256;
 
@@ -59,6 +61,8 @@ pub(super) fn read(
 ) -> Result<(Response<()>, Framing, bool), Fault> {
     let (http11, status) = lines.status()?;
     headers.clear();
+    // At once, with room for what is added on the way to the client.
+    headers.reserve(lines.left() + ADDED);
     let mut hop = Hop::default();
     while let Some((name, value)) = lines.field()? {
         if hop.passes(&name, &value)? {

@@ -43,6 +43,11 @@ impl<'a> Lines<'a> {
         Self { block, ends, start: 0 }
     }
 
+    /// Lines that have not been read.
+    pub(super) const fn left(&self) -> usize {
+        self.ends.len()
+    }
+
     /// The next line without its end. RFC 9112 section 2.2 lets a reader take a bare LF for one;
     /// a CR anywhere else is refused by what the line is read as.
     fn line(&mut self) -> Result<&'a [u8], Fault> {
