@@ -135,34 +135,40 @@ fn a_client_in_the_clear_that_closes_its_half_is_answered() {
     assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
 }
 
+/// An application that reads one request and never answers, and says when it was asked and let go of.
+fn silent() -> (Upstream, mpsc::Receiver<&'static str>) {
+    let (told, hear) = mpsc::channel();
+    let told = Mutex::new(told);
+    let upstream = Upstream::play(move |connection| {
+        connection.request()?;
+        told.lock().unwrap().send("asked").unwrap();
+        connection.rest()?;
+        told.lock().unwrap().send("gone").unwrap();
+        Ok(())
+    });
+    (upstream, hear)
+}
+
 #[test]
 fn who_closes_its_half_and_is_told_nothing_is_waited_for_as_long_as_an_idle_connection() {
-    let (upstream, _go) = waiting();
+    let (upstream, told) = silent();
     let gate = Gate::with(&upstream, "[limits]\nkeep_alive_timeout = \"1s\"\n");
     let mut wire = gate.client().wire();
     wire.send(format!("GET /public/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
     wire.end(false);
-    upstream.wait_for(1);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok("asked"));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok("gone"));
     wire.must_close();
 }
 
 #[test]
 fn who_breaks_off_without_a_word_of_tls_ends_the_request() {
-    let (come, came) = mpsc::channel();
-    let come = Mutex::new(come);
-    let upstream = Upstream::play(move |connection| {
-        connection.request()?;
-        come.lock().unwrap().send("asked").unwrap();
-        // Until the gateway lets go of it.
-        connection.rest()?;
-        come.lock().unwrap().send("gone").unwrap();
-        Ok(())
-    });
+    let (upstream, told) = silent();
     let gate = Gate::with(&upstream, "");
     let mut wire = gate.client().wire();
     wire.send(format!("GET /public/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
-    assert_eq!(came.recv_timeout(PATIENCE), Ok("asked"));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok("asked"));
     wire.break_off();
-    assert_eq!(came.recv_timeout(PATIENCE), Ok("gone"));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok("gone"));
     wire.must_close();
 }
