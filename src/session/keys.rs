@@ -1,7 +1,6 @@
 //! The life of the signing keys: made on first start, kept in the store, rotated with overlap, and
 //! published to the cores as whole new rings.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +23,8 @@ pub(super) struct Keys {
     /// The longest life of anything that a key signs.
     outlive: Duration,
     published: watch::Sender<Arc<Keyring>>,
-    /// The ids of the published ring's keys.
-    known: Mutex<BTreeSet<KeyId>>,
+    /// The published ring's keys, as the store had them.
+    known: Mutex<Vec<KeyRow>>,
     /// When somebody last asked for keys out of turn.
     asked: Mutex<Timestamp>,
 }
@@ -58,16 +57,16 @@ impl Keys {
         store: &Arc<dyn Store>,
         now: Timestamp,
     ) -> Result<(Self, Option<KeyId>), StartError> {
-        let (source, masters, made) = match source {
+        let (source, known, masters, made) = match source {
             KeySource::Fixed(secret) => {
-                (Source::Fixed, vec![MasterKey::fixed(secret.clone())], None)
+                (Source::Fixed, Vec::new(), vec![MasterKey::fixed(secret.clone())], None)
             }
             KeySource::Store => {
-                let (masters, made) = stored(store.as_ref(), now).await?;
-                (Source::Store(store.clone()), masters, made)
+                let (rows, made) = stored(store.as_ref(), now).await?;
+                let masters = rows.iter().cloned().map(master).collect();
+                (Source::Store(store.clone()), rows, masters, made)
             }
         };
-        let known = masters.iter().map(|master| master.id.clone()).collect();
         let ring = Arc::new(Keyring::new(masters, rules.clone())?);
         let keys = Self {
             source,
@@ -105,8 +104,31 @@ impl Keys {
     /// Reads the store's keys and publishes them if they are others than before. Whether they were.
     pub(super) async fn reload(&self) -> Result<bool, RotationError> {
         let Source::Store(store) = &self.source else { return Ok(false) };
-        let rows = store.keys().await?;
-        self.publish(rows)
+        self.publish(self.rows(&**store).await?)
+    }
+
+    /// The store's keys. One that has gone back (a promoted standby, a restored backup) has lost the
+    /// newest: people hold what they signed, so they are written there again.
+    async fn rows(&self, store: &dyn Store) -> Result<Vec<KeyRow>, StoreError> {
+        let mut rows = store.keys().await?;
+        for lost in self.lost(&rows) {
+            // Another replica may be quicker, with the same key.
+            if store.add_key(&lost, rows.last().map(|row| &row.id)).await? {
+                tracing::warn!(key.id = lost.id.as_str(), "the store had forgotten a signing key");
+            }
+            rows = store.keys().await?;
+        }
+        Ok(rows)
+    }
+
+    /// What was known and is not among these, though it was made after the oldest: what was dropped
+    /// is older than all that is left.
+    fn lost(&self, rows: &[KeyRow]) -> Vec<KeyRow> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(oldest) = rows.iter().map(|row| row.created_at).min() else { return Vec::new() };
+        let is_lost =
+            |key: &&KeyRow| key.created_at > oldest && rows.iter().all(|row| row.id != key.id);
+        known.iter().filter(is_lost).cloned().collect()
     }
 
     /// Makes the next key when the newest is old enough, drops those that nothing alive was signed
@@ -114,10 +136,11 @@ impl Keys {
     pub(super) async fn rotate(&self, now: Timestamp) -> Result<Option<KeyId>, RotationError> {
         let Source::Store(store) = &self.source else { return Ok(None) };
         let mut made = None;
-        let mut rows = store.keys().await?;
-        let newest = rows.iter().max_by_key(|row| row.created_at);
-        if let Some(newest) = newest
-            && now.since(newest.created_at) >= self.rotate_every
+        let mut rows = self.rows(&**store).await?;
+        // One that was given back stands behind those that were made meanwhile.
+        let made_last = rows.iter().map(|row| row.created_at).max();
+        if let (Some(newest), Some(made_last)) = (rows.last(), made_last)
+            && now.since(made_last) >= self.rotate_every
         {
             // Known to every replica before the first token is signed with it.
             let next = make(now, now.plus(AHEAD))?;
@@ -144,16 +167,16 @@ impl Keys {
     }
 
     fn publish(&self, rows: Vec<KeyRow>) -> Result<bool, RotationError> {
-        let ids: BTreeSet<KeyId> = rows.iter().map(|row| row.id.clone()).collect();
         // Held until the ring is out, so that the two never differ.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if ids.is_empty() || ids == *known {
+        let ids = rows.iter().map(|row| &row.id);
+        if rows.is_empty() || ids.eq(known.iter().map(|row| &row.id)) {
             return Ok(false);
         }
-        let masters = rows.into_iter().map(master).collect();
+        let masters = rows.iter().cloned().map(master).collect();
         let ring = Arc::new(Keyring::new(masters, self.rules.clone())?);
         self.published.send_replace(ring);
-        *known = ids;
+        *known = rows;
         Ok(true)
     }
 }
@@ -161,7 +184,7 @@ impl Keys {
 async fn stored(
     store: &dyn Store,
     now: Timestamp,
-) -> Result<(Vec<MasterKey>, Option<KeyId>), StartError> {
+) -> Result<(Vec<KeyRow>, Option<KeyId>), StartError> {
     let mut rows = store.keys().await?;
     let mut made = None;
     if rows.is_empty() {
@@ -170,7 +193,7 @@ async fn stored(
         made = store.add_key(&first, None).await?.then_some(first.id);
         rows = store.keys().await?;
     }
-    Ok((rows.into_iter().map(master).collect(), made))
+    Ok((rows, made))
 }
 
 /// A key made at `now`, which signs from `active_from` on. It must be in the store that much sooner

@@ -265,6 +265,44 @@ fn an_asynchronous_standby_makes_nobody_a_thief_and_what_was_ended_stays_so() {
 }
 
 #[test]
+fn what_a_key_has_signed_is_good_though_a_promoted_standby_never_had_the_key() {
+    let primary = Cluster::start();
+    let standby = primary.standby(false);
+    let mut site = Site::at(&both(&primary, &standby), 2, LINES);
+    let mut client = site.signed_in(0);
+    let waited = Stopwatch::start();
+    while standby.sql("SELECT count(*) FROM sessions") != "1" {
+        assert!(waited.elapsed() < PATIENCE, "the standby does not follow");
+    }
+    standby.stop();
+    site.run(0, &["keys", "rotate"]);
+    // The head of a token names its key.
+    let key =
+        |client: &Client| client.jar.get(ACCESS).unwrap().split('.').next().unwrap().to_owned();
+    let first = key(&client);
+    let waited = Stopwatch::start();
+    while key(&client) == first {
+        assert_eq!(client.post("/auth/refresh").status, 200);
+        assert!(waited.elapsed() < RECOVERY, "the new key is never used");
+    }
+    primary.kill();
+    standby.run();
+    assert_eq!(standby.sql("SELECT count(*) FROM keys"), "1");
+    standby.promote();
+    all_ready(&site);
+    let waited = Stopwatch::start();
+    while standby.sql("SELECT count(*) FROM keys") != "2" {
+        assert!(waited.elapsed() < RECOVERY, "the key is forgotten");
+    }
+    // One who was not there has it from the store.
+    site.restart(1);
+    let mut there = site.moved(&client, 1);
+    assert_eq!(there.get("/a").status, 200);
+    assert_eq!(there.post("/auth/refresh").status, 200);
+    assert_eq!(site.moved(&there, 0).get("/a").status, 200);
+}
+
+#[test]
 fn a_replica_that_hears_nothing_for_too_long_refuses_what_it_can_no_longer_judge() {
     let cluster = Cluster::start();
     let lines = "revocation_max_age = \"2s\"\n[session]\naccess_ttl = \"1h\"\n";

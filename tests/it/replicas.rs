@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::harness::{
     ACCESS, Client, Cluster, Connection, Gate, HOST, PASSWORD, PATIENCE, Process, REFRESH, ROUTES,
-    Upstream, add_user, response,
+    Upstream, add_user, response, sallyport,
 };
 use crate::{captcha, kept};
 
@@ -63,6 +63,12 @@ impl Site {
         let mut there = self.replicas[replica].client();
         there.jar = client.jar.clone();
         there
+    }
+
+    /// Runs a command to its end with a replica's config, and without a fault.
+    pub(crate) fn run(&self, replica: usize, arguments: &[&str]) {
+        let output = sallyport(self.folders[replica].path(), arguments, "");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 
     /// Kills a replica and starts it again.
