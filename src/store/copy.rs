@@ -32,9 +32,15 @@ pub struct Copied {
 /// or nothing, as of one moment. Keys stay sealed as they are.
 ///
 /// # Errors
-/// `Refused`: `to` holds something, or both are the same. Otherwise what opening either says.
+/// `Refused`: `from` was never a store of ours, `to` holds something, or both are the same. Otherwise what opening either says.
 pub async fn copy(from: &StoreUrl, to: &StoreUrl) -> Result<Vec<Copied>, StoreError> {
     let waits = Waits::default();
+    // A slip in its name would otherwise make an empty one there, and copy that.
+    if !is_ours(from, waits).await? {
+        return Err(StoreError::Refused(
+            "there is no installation where it is to be copied from; look at --from".to_owned(),
+        ));
+    }
     for url in [from, to] {
         prepare(url, waits).await?;
     }
@@ -56,6 +62,24 @@ pub async fn copy(from: &StoreUrl, to: &StoreUrl) -> Result<Vec<Copied>, StoreEr
     }
     target.commit().await?;
     Ok(copied)
+}
+
+/// Whether a schema of ours was ever made there.
+async fn is_ours(url: &StoreUrl, waits: Waits) -> Result<bool, StoreError> {
+    if let StoreUrl::Sqlite(path) = url
+        && !path.is_file()
+    {
+        return Ok(false);
+    }
+    let sql = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
+    let made: i64 = match &mut Side::open(url, waits).await? {
+        Side::Sqlite(connection) => sqlx::query_scalar(sql).fetch_one(connection).await?,
+        Side::Postgres(connection) => {
+            let sql = "SELECT count(to_regclass('_sqlx_migrations'))";
+            sqlx::query_scalar(sql).fetch_one(&mut **connection).await?
+        }
+    };
+    Ok(made > 0)
 }
 
 /// Brings a schema up to date, as opening the store does.

@@ -158,6 +158,23 @@ async fn a_store_that_holds_anything_is_not_copied_over() {
 }
 
 #[tokio::test]
+async fn from_where_nothing_is_nothing_is_copied_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let [absent, empty, to] =
+        ["absent.db", "empty.db", "to.db"].map(|name| folder.path().join(name));
+    std::fs::write(&empty, "").unwrap();
+    let place = Schema::fresh().await;
+    let server = StoreUrl::Postgres(Secret::new(place.url().to_owned()));
+    for from in [StoreUrl::Sqlite(absent.clone()), StoreUrl::Sqlite(empty), server] {
+        let error = copy(&from, &StoreUrl::Sqlite(to.clone())).await.unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{error}");
+        assert!(error.to_string().contains("--from"), "{error}");
+    }
+    assert!(!absent.exists() && !to.exists());
+    assert!(columns_of(&place).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_copy_shows_one_moment_while_others_go_on_writing() {
     let folder = tempfile::tempdir().unwrap();
     let [from, to] = ["from.db", "to.db"].map(|name| file(folder.path(), name));
