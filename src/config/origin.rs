@@ -70,7 +70,10 @@ pub fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
     };
     let port = match port {
         None => None,
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+        // No more than a port has: a row of noughts has no use but to be told apart by somebody.
+        Some(digits)
+            if matches!(digits.len(), 1..=5) && digits.bytes().all(|b| b.is_ascii_digit()) =>
+        {
             Some(digits.parse().ok()?)
         }
         Some(_) => return None,

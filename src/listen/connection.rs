@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -375,6 +376,11 @@ impl Opened {
         if error.is_parse() {
             self.0.rejection("unreadable");
             tracing::debug!(peer = %peer, error = %error, "what a client sent cannot be read");
+        } else if let Some(cause) = error.source()
+            && !cause.is::<std::io::Error>()
+        {
+            // h2's own judgement: resets that come faster than requests are served are among it.
+            tracing::info!(peer = %peer, error = %cause, "a connection was ended for what came on it");
         }
     }
 }

@@ -83,7 +83,10 @@ fn split(text: &[u8]) -> Option<(Cow<'_, str>, Option<u16>)> {
     if is_plain_name(name) {
         let port = match port {
             None => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits)
+                if matches!(digits.len(), 1..=5)
+                    && digits.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
                 Some(digits.parse().ok()?)
             }
             Some(_) => return None,
@@ -168,6 +171,7 @@ mod tests {
             "app test",
             "app.test:",
             "app.test:65536",
+            "app.test:000443",
             "app.test:+1",
             "app.test:443:443",
             "\u{212a}.test",

@@ -6,7 +6,9 @@ use std::net::TcpStream;
 
 use sallyport::clock::Stopwatch;
 
-use crate::harness::frames::{carry_nothing, reset_often};
+use crate::harness::frames::{
+    HEADERS, PREFACE, SETTINGS, WHOLE, carry_nothing, frame, reset_often,
+};
 use crate::harness::{Gate, HOST, PATIENCE, Process, ROUTES, Taken, Upstream, Wire, response};
 
 fn gate(upstream: &Upstream, limits: &str, app: &str) -> Gate {
@@ -111,6 +113,13 @@ fn who_takes_too_much_is_named_in_the_log() {
     assert_eq!(reset_often(&mut process.client().h2_wire(), 20), Taken::Ended);
     let line = process.err.wait_for("an HTTP/2 connection is cut off");
     assert!(line.contains("127.0.0.1") && line.contains("limits.h2_resets"), "{line}");
+    // What h2 judges by itself, such as resets that come faster than requests are served.
+    let broken = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, WHOLE, 1, &[0xff; 8])];
+    let mut wire = process.client().h2_wire();
+    wire.send(broken.concat()).unwrap();
+    let line = process.err.wait_for("a connection was ended for what came on it");
+    assert!(line.contains("127.0.0.1") && line.contains("error"), "{line}");
+    drop(wire);
     let held: Vec<_> = (0..10).map(|_| process.client().wire()).collect();
     let line = process.err.wait_for("connections are closed at once");
     assert!(line.contains("127.0.0.1") && line.contains("connections_per_network"), "{line}");

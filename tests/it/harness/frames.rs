@@ -29,7 +29,7 @@ pub(crate) const CONTINUATION: u8 = 9;
 /// RFC 9113 section 3.4.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `END_STREAM` and `END_HEADERS`.
-const WHOLE: u8 = 0x5;
+pub(crate) const WHOLE: u8 = 0x5;
 
 /// Begins so many requests and resets each at once (CVE-2023-44487), then one more, and tells what
 /// became of the connection.
