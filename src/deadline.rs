@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How long a tick is: a deadline passes less than two of them late, and never early.
-pub const TICK: Duration = Duration::from_millis(250);
+pub const TICK: Duration = Duration::from_millis(TICK_MILLIS);
+const TICK_MILLIS: u64 = 250;
 
 const NEVER: u32 = u32::MAX;
 
@@ -243,8 +244,10 @@ fn arm_within(now: &AtomicU32, slot: &AtomicU32, after: Option<Duration>, End(en
 
 /// The tick at which something is due after `after`.
 fn due(now: &AtomicU32, after: Duration) -> u32 {
+    // In 64 bits: a division of 128 is a call, and this is done some times for each request.
+    let millis = after.as_secs().saturating_mul(1000).saturating_add(after.subsec_millis().into());
     // Rounded up, and one more: the present tick has partly passed already.
-    let ticks = after.as_millis().div_ceil(TICK.as_millis()).saturating_add(1);
+    let ticks = millis.div_ceil(TICK_MILLIS).saturating_add(1);
     let ticks = u32::try_from(ticks).unwrap_or(NEVER);
     now.load(Ordering::Relaxed).saturating_add(ticks).min(NEVER - 1)
 }

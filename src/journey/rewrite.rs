@@ -17,7 +17,7 @@ use super::socket::Handshake;
 use crate::access::{Identity, Permit};
 use crate::config::{Changes, HostPolicy, Mapping, Route, Upstream};
 use crate::id::AppId;
-use crate::message::added::{Added, REQUEST_ID, Ready};
+use crate::message::added::{Added, Ready};
 use crate::message::arrival::Arrival;
 use crate::message::reject::Rejection;
 use crate::message::trailers::Trailing;
@@ -110,7 +110,7 @@ impl Journey {
         let mut added = Added::default();
         let via = self.shared.via.element(visit.h2);
         arrival.hop.tell(trusted.then_some(&mut *headers), &known.asked.host, via, &mut added);
-        added.push(REQUEST_ID, visit.id_value());
+        added.identify(visit.id_value());
         added.change(headers, &known.route.manners.request);
         self.introduce(&mut added, index, upstream, &known, visit)?;
         // Said beforehand to be too long: refused before the application hears of it.

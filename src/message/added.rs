@@ -56,6 +56,8 @@ impl Ready {
 pub struct Added {
     /// Where requests of this connection come from.
     hop: Option<Rc<Ready>>,
+    /// By what this request is found in our log. In a place of its own, for many have nothing else.
+    id: Option<(HeaderName, HeaderValue)>,
     /// Of this request alone.
     fields: Vec<(HeaderName, HeaderValue)>,
     /// Who calls, for all requests of one token.
@@ -66,6 +68,11 @@ impl Added {
     /// One more.
     pub fn push(&mut self, name: HeaderName, value: HeaderValue) {
         self.fields.push((name, value));
+    }
+
+    /// By what this request is found in our log.
+    pub fn identify(&mut self, id: HeaderValue) {
+        self.id = Some((REQUEST_ID, id));
     }
 
     /// Where the request comes from.
@@ -89,6 +96,7 @@ impl Added {
         }
         for name in changes.remove.iter().chain(changes.set.iter().map(|(name, _)| name)) {
             headers.remove(name);
+            self.id.take_if(|(ours, _)| ours == name);
             self.fields.retain(|(ours, _)| ours != name);
         }
         self.fields.extend(changes.set.iter().cloned());
@@ -98,7 +106,7 @@ impl Added {
     pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         let [hop, caller] = [&self.hop, &self.caller]
             .map(|ready| ready.as_deref().map_or(&[][..], |ready| &ready.fields[..]));
-        hop.iter().chain(&self.fields).chain(caller)
+        hop.iter().chain(&self.id).chain(&self.fields).chain(caller)
     }
 
     /// The same in HTTP/1.1.
@@ -106,7 +114,7 @@ impl Added {
         if let Some(hop) = &self.hop {
             out.extend_from_slice(&hop.lines);
         }
-        for (name, value) in &self.fields {
+        for (name, value) in self.id.iter().chain(&self.fields) {
             write_field(out, name.as_str(), value.as_bytes());
         }
         if let Some(caller) = &self.caller {
@@ -150,7 +158,7 @@ mod tests {
         let mut added = Added::default();
         let hop = [(name("via"), value("5")), (name("x-forwarded-proto"), value("https"))];
         added.come_from(Rc::new(Ready::new(hop)));
-        added.push(REQUEST_ID, value("4"));
+        added.identify(value("4"));
         added.introduce(Rc::new(Ready::new([(name("x-auth-user"), value("ada"))])));
         let before: [(&str, &[u8]); 4] = [
             ("via", b"5"),

@@ -125,7 +125,7 @@ fn write<const JSON: bool>(out: &mut Vec<u8>, second: &Second, line: &Line<'_>) 
     let mut fields = Fields::<JSON>::begin(out, key!("time"), |out| {
         out.extend_from_slice(&second.text);
         let millis = line.now.millis().rem_euclid(1000);
-        encode::padded(out, u64::try_from(millis).unwrap_or_default(), 100);
+        encode::padded::<3>(out, u64::try_from(millis).unwrap_or_default());
         out.push(b'Z');
     });
     fields
@@ -177,7 +177,7 @@ impl Second {
             .filter(|date| (0..=9999).contains(&date.year()))
             .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
         let mut text = Vec::with_capacity(20);
-        encode::padded(&mut text, u64::from(date.year().unsigned_abs()), 1000);
+        encode::padded::<4>(&mut text, u64::from(date.year().unsigned_abs()));
         for (mark, value) in [
             (b'-', u8::from(date.month())),
             (b'-', date.day()),
@@ -186,7 +186,7 @@ impl Second {
             (b':', date.second()),
         ] {
             text.push(mark);
-            encode::padded(&mut text, u64::from(value), 10);
+            encode::padded::<2>(&mut text, u64::from(value));
         }
         text.push(b'.');
         Self { secs, text }

@@ -79,7 +79,7 @@ impl<'a, const JSON: bool> Fields<'a, JSON> {
         let millis = value.as_secs().saturating_mul(1000).saturating_add(u64::from(micros / 1000));
         number(self.out, millis);
         self.out.push(b'.');
-        padded(self.out, u64::from(micros % 1000), 100);
+        padded::<3>(self.out, u64::from(micros % 1000));
     }
 
     #[inline]
@@ -194,23 +194,36 @@ pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
-/// A decimal number with leading zeros; `unit` is the value of its first digit (100 for three).
-pub(super) fn padded(out: &mut Vec<u8>, value: u64, mut unit: u64) {
-    while unit > 0 {
-        out.push(decimal(value / unit));
-        unit /= 10;
+/// So many digits of a decimal number, with leading zeros.
+pub(super) fn padded<const DIGITS: usize>(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [b'0'; DIGITS];
+    for place in digits.iter_mut().rev() {
+        *place = decimal(value);
+        value /= 10;
     }
+    out.extend_from_slice(&digits);
+}
+
+/// A number of one byte: an address has four of them.
+fn octet(out: &mut Vec<u8>, value: u8) {
+    if value >= 100 {
+        out.push(b'0' + value / 100);
+    }
+    if value >= 10 {
+        out.push(b'0' + value / 10 % 10);
+    }
+    out.push(b'0' + value % 10);
 }
 
 /// An address; one that IPv6 wraps around IPv4 as the IPv4 that it is.
 pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
-            for (index, octet) in v4.octets().into_iter().enumerate() {
+            for (index, value) in v4.octets().into_iter().enumerate() {
                 if index > 0 {
                     out.push(b'.');
                 }
-                number(out, u64::from(octet));
+                octet(out, value);
             }
         }
         IpAddr::V6(v6) => {
@@ -244,12 +257,15 @@ mod tests {
         for value in [0, 1, 9, 10, 99, 100, 12_345_678, u64::MAX - 1, u64::MAX] {
             assert_eq!(written(|out| number(out, value)), value.to_string());
         }
-        assert_eq!(written(|out| padded(out, 7, 100)), "007");
-        assert_eq!(written(|out| padded(out, 2026, 1000)), "2026");
+        assert_eq!(written(|out| padded::<3>(out, 7)), "007");
+        assert_eq!(written(|out| padded::<4>(out, 2026)), "2026");
     }
 
     #[test]
     fn addresses_are_written_as_the_library_writes_them() {
+        for value in 0..=u8::MAX {
+            assert_eq!(written(|out| octet(out, value)), value.to_string());
+        }
         for text in ["0.0.0.0", "203.0.113.9", "255.255.255.255", "::1", "2001:db8::7:0:1"] {
             assert_eq!(written(|out| address(out, text.parse().unwrap())), text);
         }
