@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
+use super::client::Client;
 use super::guarded::Ended;
 
 /// The most that is copied at once. TLS copies all that goes through it, to places that are not
@@ -35,8 +37,13 @@ impl<S: AsyncBufRead + Unpin> AsyncRead for Pieces<S> {
     }
 }
 
-impl<S: AsyncBufRead + Unpin> Ended for Pieces<S> {
+impl Ended for Pieces<TlsStream<Client>> {
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (Client(socket), session) = self.0.get_ref();
+        // Only if something came: nearly always nothing did, and this is looked at for each request.
+        if session.wants_read() {
+            ready!(socket.poll_read_ready(cx))?;
+        }
         // Nothing more for TLS is its own end (RFC 8446 section 6.1); TCP's without that is an error.
         match ready!(Pin::new(&mut self.0).poll_fill_buf(cx))? {
             [] => Poll::Ready(Ok(())),
