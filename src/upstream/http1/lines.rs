@@ -2,9 +2,54 @@
 //! field.
 
 use bytes::Bytes;
+use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::Fault;
+
+/// Places of a head whose lines are remembered, and how long a line may be for that.
+const KNOWN_LINES: usize = 32;
+const KNOWN_BYTES: usize = 256;
+
+/// Fields that have come on a connection before, each by its place in the head: an application says
+/// most of them alike each time, and what is alike to the last byte need not be read again.
+#[derive(Debug, Default)]
+pub(super) struct Known(Vec<Place>);
+
+#[derive(Debug, Default)]
+struct Place {
+    line: Box<[u8]>,
+    field: Option<(HeaderName, HeaderValue)>,
+    /// How often in a row another line has come here.
+    misses: u8,
+}
+
+impl Known {
+    fn recall(&mut self, at: usize, line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+        let place = self.0.get_mut(at).filter(|place| *place.line == *line)?;
+        place.misses = 0;
+        place.field.clone()
+    }
+
+    /// Copies the line, so that no more of its block is kept than that. A place where it is another one
+    /// each time is tried ever more seldom, and at last no more.
+    fn remember(&mut self, at: usize, line: &[u8], (name, value): &(HeaderName, HeaderValue)) {
+        // What somebody's session hangs on is not kept longer than it is needed.
+        if at >= KNOWN_LINES || line.len() > KNOWN_BYTES || *name == SET_COOKIE {
+            return;
+        }
+        if self.0.len() <= at {
+            self.0.resize_with(at + 1, Place::default);
+        }
+        let Some(place) = self.0.get_mut(at) else { return };
+        place.misses = place.misses.saturating_add(1);
+        if place.misses.is_power_of_two() {
+            let value = HeaderValue::from_bytes(value.as_bytes());
+            place.field = value.ok().map(|value| (name.clone(), value));
+            place.line = line.into();
+        }
+    }
+}
 
 /// The lines of a whole block.
 pub(super) struct Lines<'a> {
@@ -14,6 +59,9 @@ pub(super) struct Lines<'a> {
     ends: &'a [usize],
     /// Where the next line begins.
     start: usize,
+    /// How many fields have been read.
+    fields: usize,
+    known: Option<&'a mut Known>,
 }
 
 /// Most lines of a block.
@@ -40,7 +88,12 @@ pub(super) fn end(input: &[u8], ends: &mut Vec<usize>) -> Result<Option<usize>, 
 impl<'a> Lines<'a> {
     /// `ends`: what [`end`] has told of `block`.
     pub(super) const fn of(block: &'a Bytes, ends: &'a [usize]) -> Self {
-        Self { block, ends, start: 0 }
+        Self { block, ends, start: 0, fields: 0, known: None }
+    }
+
+    /// The same, with what its connection has brought before.
+    pub(super) const fn among(self, known: &'a mut Known) -> Self {
+        Self { known: Some(known), ..self }
     }
 
     /// Lines that have not been read.
@@ -86,6 +139,11 @@ impl<'a> Lines<'a> {
                 _ => Err(Fault::Disorder("its head ends elsewhere")),
             };
         }
+        let at = self.fields;
+        self.fields += 1;
+        if let Some(field) = self.known.as_mut().and_then(|known| known.recall(at, line)) {
+            return Ok(Some(field));
+        }
         // Neither a blank before the colon nor one at the line's start (the old folding) can be part
         // of a name: sections 5.1 and 5.2.
         let colon = line.iter().position(|&byte| !is_token(byte));
@@ -95,10 +153,14 @@ impl<'a> Lines<'a> {
             return Err(Fault::Disorder("a field's name is none"));
         };
         let value = HeaderValue::from_maybe_shared(self.block.slice_ref(value));
-        match (HeaderName::from_bytes(name), value) {
-            (Ok(name), Ok(value)) => Ok(Some((name, value))),
-            _ => Err(Fault::Disorder("a field is none")),
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) else {
+            return Err(Fault::Disorder("a field is none"));
+        };
+        let field = (name, value);
+        if let Some(known) = &mut self.known {
+            known.remember(at, line, &field);
         }
+        Ok(Some(field))
     }
 }
 
@@ -135,4 +197,83 @@ fn trim_blanks(mut value: &[u8]) -> &[u8] {
         value = rest;
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fields(text: &str, known: Option<&mut Known>) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let (block, mut ends) = (Bytes::copy_from_slice(text.as_bytes()), Vec::new());
+        assert_eq!(end(&block, &mut ends).ok()?, Some(block.len()), "{text:?}");
+        let mut lines = Lines::of(&block, &ends);
+        if let Some(known) = known {
+            lines = lines.among(known);
+        }
+        lines.status().ok()?;
+        let mut fields = Vec::new();
+        while let Some(field) = lines.field().ok()? {
+            fields.push(field);
+        }
+        Some(fields)
+    }
+
+    fn line() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "A: 1\r\n",
+            "A: 2\r\n",
+            "a: 1\r\n",
+            "A:1\r\n",
+            "A: 1\n",
+            "AB: 1\r\n",
+            "A : 1\r\n",
+            "B: 1\r\n",
+            "Set-Cookie: 1\r\n",
+            "A: \0\r\n",
+            "A: 1 \r\n",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_come_before_changes_nothing_in_what_is_read(
+            heads in prop::collection::vec(prop::collection::vec(line(), 0..6), 1..40),
+        ) {
+            let mut known = Known::default();
+            for head in heads {
+                let text = format!("HTTP/1.1 200 OK\r\n{}\r\n", head.concat());
+                prop_assert_eq!(fields(&text, Some(&mut known)), fields(&text, None));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_holds_no_cookie() {
+        let mut known = Known::default();
+        let long = "x".repeat(KNOWN_BYTES);
+        let text = format!(
+            "HTTP/1.1 200 OK\r\nA: {long}\r\nSet-Cookie: s=1\r\n{}\r\n",
+            "B: 1\r\n".repeat(200)
+        );
+        for _ in 0..3 {
+            assert_eq!(fields(&text, Some(&mut known)).map(|fields| fields.len()), Some(202));
+        }
+        let lines: Vec<usize> = known.0.iter().map(|place| place.line.len()).collect();
+        assert_eq!(lines, [vec![0, 0], vec![4; KNOWN_LINES - 2]].concat());
+    }
+
+    #[test]
+    fn a_place_that_differs_each_time_is_copied_ever_more_seldom() {
+        let mut known = Known::default();
+        let mut copies = 0;
+        for count in 0..1000 {
+            let text = format!("HTTP/1.1 200 OK\r\nETag: {count}\r\n\r\n");
+            assert!(fields(&text, Some(&mut known)).is_some());
+            let now = format!("ETag: {count}");
+            copies += usize::from(*known.0[0].line == *now.as_bytes());
+        }
+        assert_eq!(copies, 8);
+    }
 }

@@ -27,7 +27,7 @@ use super::wire::{Reading, Wire, Writing};
 use chunked::{Chunked, Piece};
 #[cfg(fuzzing)]
 pub use fuzz::read_answer;
-use lines::Lines;
+use lines::{Known, Lines};
 use upload::Upload;
 
 /// A response head may be this large; beyond it the upstream is broken.
@@ -64,6 +64,7 @@ pub(super) struct Connection {
     input: BytesMut,
     /// Where the lines of a head end in it.
     ends: Vec<usize>,
+    known: Known,
     upload: Upload,
     /// How much is asked for at once.
     appetite: usize,
@@ -112,6 +113,7 @@ impl Connection {
             stream: Stream::Whole(stream),
             input: BytesMut::new(),
             ends: Vec::new(),
+            known: Known::default(),
             upload: Upload::default(),
             appetite: READ_FIRST,
         }
@@ -164,7 +166,7 @@ impl Connection {
                     true => std::mem::take(&mut request.headers),
                     false => HeaderMap::new(),
                 };
-                let lines = Lines::of(&block, &self.ends);
+                let lines = Lines::of(&block, &self.ends).among(&mut self.known);
                 let (response, framing, keep_alive) = head::read(lines, &request.method, room)?;
                 let status = response.status();
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
