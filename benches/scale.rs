@@ -9,19 +9,23 @@
     reason = "a program for the terminal, run by hand"
 )]
 
+mod place;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport::clock::{Clock, Stopwatch, Timestamp};
 use sallyport::config::{self, Config, StoreUrl};
-use sallyport::id::{KeyId, Revoked, SessionId, TokenId, UserId};
+use sallyport::id::{Revoked, SessionId};
 use sallyport::secret::Secret;
 use sallyport::session::{Parts, Sessions, Settings};
-use sallyport::store::rows::{EndReason, RefreshRecord};
-use sallyport::store::{self, Advance, Step, Store};
+use sallyport::store::rows::EndReason;
+use sallyport::store::{self, Advance, Store};
 use sallyport::token::RevokedSet;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use place::{DEVICE, millis};
 
 const REPLICAS: usize = 3;
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
@@ -53,7 +57,7 @@ fn main() {
 
 async fn measure(server: &str, users: u32) {
     let folder = tempfile::tempdir().unwrap();
-    let (name, url) = database(server).await;
+    let (name, url) = place::database(server).await;
     let mut asked = PgConnection::connect(&url).await.unwrap();
     let mut stores = Vec::new();
     for _ in 0..REPLICAS {
@@ -115,7 +119,7 @@ async fn measure(server: &str, users: u32) {
     drop(replicas);
     drop(stores);
     asked.close().await.unwrap();
-    drop_database(server, &name).await;
+    place::drop_database(server, &name).await;
 }
 
 /// A replica with everything that goes on in it by itself.
@@ -150,7 +154,7 @@ async fn refresh(
         acts.push(tokio::spawn(async move {
             let one = Stopwatch::start();
             let (session, _) = store.session(id).await.unwrap().unwrap();
-            let done = store.advance(id, &step(session.generation)).await.unwrap();
+            let done = store.advance(id, &place::step(session.generation)).await.unwrap();
             assert_eq!(done, Advance::Done);
             took.lock().unwrap().push(one.elapsed());
         }));
@@ -258,7 +262,7 @@ async fn fill(asked: &mut PgConnection, users: u32, now: Timestamp) {
         "INSERT INTO sessions SELECT {id}, decode(lpad(to_hex((n + 1) / 2), 32, '0'), 'hex'), 1, 0, \
          '0123456789abcdef', decode(md5(n::text), 'hex'), {now}, {end}, {now}, {now}, '[\"pwd\"]', \
          {end}, {end}, TRUE, '203.0.113.7', \
-         'Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0', {now}, NULL, NULL \
+         '{DEVICE}', {now}, NULL, NULL \
          FROM generate_series(1, {users} * 2) AS n"
     );
     for sql in [users_sql, sessions_sql, "VACUUM ANALYZE".to_owned()] {
@@ -273,39 +277,6 @@ fn numbered(number: u32) -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-fn step(from: u64) -> Step {
-    let now = Clock::system().now();
-    let next = RefreshRecord {
-        key: KeyId::new("0123456789abcdef"),
-        token: TokenId::generate().unwrap(),
-        issued_at: now,
-        expires_at: now.plus(Duration::from_secs(3600)),
-    };
-    let idle_expires_at = now.plus(Duration::from_secs(7 * 86_400));
-    Step { from, to: from + 1, next, at: now, idle_expires_at }
-}
-
-async fn database(server: &str) -> (String, String) {
-    let now = Clock::system().now();
-    let name = format!("scale_{}", UserId::generate(now).unwrap()).replace('-', "");
-    let mut connection = PgConnection::connect(server).await.unwrap();
-    let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    sqlx::query(create).execute(&mut connection).await.unwrap();
-    let mut url = url::Url::parse(server).unwrap();
-    url.set_path(&name);
-    (name, url.into())
-}
-
-async fn drop_database(server: &str, name: &str) {
-    let mut connection = PgConnection::connect(server).await.unwrap();
-    let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
-    sqlx::query(drop).execute(&mut connection).await.unwrap();
-}
-
 fn secs(time: Duration) -> f64 {
     time.as_secs_f64()
-}
-
-fn millis(time: Duration) -> f64 {
-    secs(time) * 1000.0
 }

@@ -1,5 +1,5 @@
-//! What a store does in a second, beside what its engine does with the same statement and nothing of
-//! ours around it: `cargo bench --bench store`. With `SALLYPORT_TEST_POSTGRES` it measures Postgres,
+//! What a store does in a second, beside what its engine does with the same statements and nothing
+//! of ours around them: `cargo bench --bench store`. With `SALLYPORT_TEST_POSTGRES` it measures Postgres,
 //! too, with one replica and with three, and beside `pgbench`.
 #![allow(
     clippy::unwrap_used,
@@ -9,20 +9,23 @@
     reason = "a program for the terminal, run by hand"
 )]
 
-use std::path::Path;
+mod bare;
+mod place;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sallyport::clock::{Clock, Stopwatch, Timestamp};
 use sallyport::config::{self, StoreUrl};
-use sallyport::id::{KeyId, SessionId, TokenId, UserId};
+use sallyport::id::{SessionId, TokenId, UserId};
 use sallyport::secret::Secret;
 use sallyport::store::apps::{App, MintedToken};
 use sallyport::store::attempts::{AttemptKey, Toll};
-use sallyport::store::rows::{EndReason, RefreshRecord, Session, User};
-use sallyport::store::{self, Advance, Step, Store};
-use sqlx::{AssertSqlSafe, Connection};
+use sallyport::store::rows::{EndReason, Session, User};
+use sallyport::store::{self, Advance, Store};
+
+use place::millis;
 
 /// Callers at once, over all replicas.
 const CALLERS: usize = 96;
@@ -32,14 +35,6 @@ const SESSIONS: usize = 10_000;
 const USERS: usize = 1000;
 /// How long each kind of act is measured.
 const ROUND: Duration = Duration::from_secs(3);
-/// Acts that share a commit, as many as the store lets share one.
-const BATCH: usize = 128;
-
-const ADVANCE: &str = "UPDATE sessions SET generation = $3, seen_generation = $2, \
-    refresh_key = $4, refresh_token = $5, refresh_issued_at = $6, refresh_expires_at = $7, \
-    rotated_at = $8, idle_expires_at = $9 \
-    WHERE id = $1 AND generation = $2 AND ended_at IS NULL";
-
 fn main() {
     // `cargo test --benches` only wants to know whether it runs at all.
     if std::env::args().any(|argument| argument == "--test") {
@@ -51,19 +46,20 @@ fn main() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bench.db");
         measure("SQLite, 1 process", &StoreUrl::Sqlite(path.clone()), 1).await;
-        bare_sqlite(&path).await;
+        bare::sqlite(&path, ROUND).await.into_iter().for_each(print_bare);
+        print_bare(bare::hashing(ROUND));
         let Ok(server) = std::env::var("SALLYPORT_TEST_POSTGRES") else {
             println!("SALLYPORT_TEST_POSTGRES is not set: nothing is said of Postgres");
             return;
         };
         for replicas in [1, 3] {
-            let (name, url) = database(&server).await;
+            let (name, url) = place::database(&server).await;
             let of = StoreUrl::Postgres(Secret::new(url.clone()));
             let what =
                 format!("Postgres, {replicas} replica{}", if replicas > 1 { "s" } else { "" });
             measure(&what, &of, replicas).await;
-            pgbench(&url, 16 * replicas);
-            drop_database(&server, &name).await;
+            bare::postgres(&url, 16 * replicas, ROUND).into_iter().for_each(print_bare);
+            place::drop_database(&server, &name).await;
         }
     });
 }
@@ -92,7 +88,7 @@ async fn measure(what: &str, url: &StoreUrl, replicas: usize) {
             let (session, turn) = (&begun[number % SESSIONS], &turns[number % SESSIONS]);
             store.session(session.id).await.unwrap().unwrap();
             let from = turn.load(Ordering::Relaxed);
-            if store.advance(session.id, &step(from)).await.unwrap() == Advance::Done {
+            if store.advance(session.id, &place::step(from)).await.unwrap() == Advance::Done {
                 turn.store(from + 1, Ordering::Relaxed);
             }
         }
@@ -233,10 +229,6 @@ async fn heard(stores: &[Arc<dyn Store>], sessions: &Arc<Vec<Session>>) {
     println!("{what:<72} {:>7}  {:>8.2} {:>8.2}", "", millis(at(50)), millis(at(99)));
 }
 
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
 /// Runs `act` from all callers for a round, and prints how often and how fast it was done.
 async fn run<F>(
     what: &str,
@@ -274,17 +266,13 @@ async fn run<F>(
     let elapsed = since.elapsed();
     took.sort_unstable();
     let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
-    print(&format!("{what}: {acts}"), took.len(), elapsed, Some((at(50), at(99))));
+    let rate = f64::from(u32::try_from(took.len()).unwrap()) / elapsed.as_secs_f64();
+    let (what, p50, p99) = (format!("{what}: {acts}"), millis(at(50)), millis(at(99)));
+    println!("{what:<72} {rate:>7.0}  {p50:>8.2} {p99:>8.2}");
 }
 
-fn print(what: &str, count: usize, elapsed: Duration, times: Option<(Duration, Duration)>) {
-    let rate = f64::from(u32::try_from(count).unwrap()) / elapsed.as_secs_f64();
-    match times {
-        Some((p50, p99)) => {
-            println!("{what:<72} {rate:>7.0}  {:>8.2} {:>8.2}", millis(p50), millis(p99));
-        }
-        None => println!("{what:<72} {rate:>7.0}"),
-    }
+fn print_bare((what, rate): bare::Rate) {
+    println!("{what:<72} {rate:>7.0}");
 }
 
 async fn fill(stores: &[Arc<dyn Store>], sessions: &Arc<Vec<Session>>) {
@@ -303,128 +291,13 @@ async fn fill(stores: &[Arc<dyn Store>], sessions: &Arc<Vec<Session>>) {
     }
 }
 
-/// The same statement in batches, on the same file, by one connection and nobody else.
-async fn bare_sqlite(path: &Path) {
-    use sqlx::ConnectOptions as _;
-    use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .disable_statement_logging();
-    let mut connection = options.connect().await.unwrap();
-    sqlx::query("UPDATE sessions SET generation = 1, ended_at = NULL, end_reason = NULL")
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    let ids: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM sessions LIMIT 10000")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    let (since, mut count) = (Stopwatch::start(), 0_usize);
-    let mut generations = vec![1_i64; ids.len()];
-    while since.elapsed() < ROUND {
-        let mut batch = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
-        for _ in 0..BATCH {
-            let number = count % ids.len();
-            let generation = generations[number];
-            sqlx::query(ADVANCE)
-                .bind(&ids[number])
-                .bind(generation)
-                .bind(generation + 1)
-                .bind("0123456789abcdef")
-                .bind(&ids[number])
-                .bind(1_i64)
-                .bind(2_i64)
-                .bind(3_i64)
-                .bind(4_i64)
-                .execute(&mut *batch)
-                .await
-                .unwrap();
-            generations[number] += 1;
-            count += 1;
-        }
-        batch.commit().await.unwrap();
-    }
-    print("SQLite, bare: the rotation's statement, 128 in a commit", count, since.elapsed(), None);
-}
-
-/// The statements of a rotation, as `pgbench` sends them, on as many connections as the replicas have.
-fn pgbench(url: &str, connections: usize) {
-    let script = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(script.path(), ROTATION).unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        std::process::Command::new(program).args(arguments).output()
-    };
-    let made = run("psql", &["-XAtq", "-d", url, "-c", NUMBERED]);
-    let program = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let program = program.map(|one| one.path().join("bin/pgbench")).max();
-    let Some(program) = program.filter(|_| made.is_ok_and(|made| made.status.success())) else {
-        println!("there is no pgbench to compare with");
-        return;
-    };
-    let script = script.path().display().to_string();
-    let (clients, seconds) = (connections.to_string(), ROUND.as_secs().to_string());
-    let arguments =
-        ["-n", "-M", "prepared", "-c", &clients, "-j", "2", "-T", &seconds, "-f", &script, url];
-    let output = run(&program.display().to_string(), &arguments).unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
-    let rate = rate.and_then(|rate| rate.split_once('.'));
-    let what = format!("pgbench, {connections} connections: the rotation's statements");
-    println!("{what:<72} {:>7}", rate.map_or("failed", |(rate, _)| rate));
-}
-
-/// As many sessions again, which the script can name by number.
-const NUMBERED: &str = "INSERT INTO sessions SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), user_id, \
-    1, 0, refresh_key, refresh_token, refresh_issued_at, refresh_expires_at, rotated_at, auth_time, \
-    amr, expires_at, idle_expires_at, persistent, address, device, created_at, NULL, NULL \
-    FROM (SELECT row_number() OVER () AS n, * FROM sessions LIMIT 10000) AS numbered; ANALYZE";
-
-const ROTATION: &str = "\\set n random(1, 10000)\n\
-    SELECT sessions.id AS sid, user_id, generation AS gen, seen_generation, refresh_key, \
-    refresh_token, refresh_issued_at, refresh_expires_at, rotated_at, auth_time, amr, expires_at, \
-    idle_expires_at, persistent, address, device, sessions.created_at AS begun, ended_at, end_reason, \
-    login, login_key, name, email, roles, permissions, password, disabled, users.created_at \
-    FROM sessions JOIN users ON users.id = sessions.user_id \
-    WHERE sessions.id = decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex') \\gset\n\
-    UPDATE sessions SET generation = :gen + 1, seen_generation = greatest(seen_generation, :gen), \
-    refresh_key = '0123456789abcdef', refresh_token = id, refresh_issued_at = 1, \
-    refresh_expires_at = 2, rotated_at = 3, idle_expires_at = 4 \
-    WHERE id = :sid AND generation = :gen AND ended_at IS NULL;\n";
-
-async fn database(server: &str) -> (String, String) {
-    let name = format!("bench_{}", TokenId::generate().unwrap());
-    let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
-    let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    sqlx::query(create).execute(&mut connection).await.unwrap();
-    let mut url = url::Url::parse(server).unwrap();
-    url.set_path(&name);
-    (name, url.into())
-}
-
-async fn drop_database(server: &str, name: &str) {
-    let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
-    let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
-    sqlx::query(drop).execute(&mut connection).await.unwrap();
-}
-
-fn record(now: Timestamp) -> RefreshRecord {
-    RefreshRecord {
-        key: KeyId::new("0123456789abcdef"),
-        token: TokenId::generate().unwrap(),
-        issued_at: now,
-        expires_at: now.plus(Duration::from_secs(3600)),
-    }
-}
-
 fn session(user: UserId, now: Timestamp) -> Session {
     Session {
         id: SessionId::generate().unwrap(),
         user,
         generation: 1,
         seen_generation: 0,
-        current: record(now),
+        current: place::record(now),
         rotated_at: now,
         auth_time: now,
         amr: vec!["pwd".to_owned()],
@@ -432,14 +305,8 @@ fn session(user: UserId, now: Timestamp) -> Session {
         idle_expires_at: now.plus(Duration::from_secs(3600)),
         persistent: true,
         address: None,
-        device: "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0".to_owned(),
+        device: place::DEVICE.to_owned(),
         created_at: now,
         ended: None,
     }
-}
-
-fn step(from: u64) -> Step {
-    let now = Clock::system().now();
-    let idle_expires_at = now.plus(Duration::from_secs(3600));
-    Step { from, to: from + 1, next: record(now), at: now, idle_expires_at }
 }
