@@ -23,13 +23,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts as Head;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Stopwatch};
-use crate::config::{Access, Config, Cors, Route};
+use crate::config::{Access, Config, Cors, Route, Tls};
 use crate::deadline::Deadlines;
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::message::arrival::Arrival;
@@ -83,6 +83,9 @@ pub struct Journey {
     deadlines: Rc<Deadlines>,
     memory: Memory,
     ids: RequestIds,
+    /// A copy of each core's own: what is cloned counts its clones, and cores would wait for each other
+    /// to count.
+    hsts: Option<HeaderValue>,
     metrics: Arc<CoreMetrics>,
     lines: Option<RefCell<CoreBuffer>>,
     tunnels: Tunnels,
@@ -150,6 +153,10 @@ impl Journey {
     pub fn new(shared: Arc<Shared>, parts: Parts) -> Rc<Self> {
         let keyring = shared.sessions.keyring();
         let Parts { pools, deadlines, metrics, lines, ids } = parts;
+        let hsts = match &shared.config.tls {
+            Tls::Files { hsts: Some(hsts), .. } => HeaderValue::from_bytes(hsts.as_bytes()).ok(),
+            _ => None,
+        };
         Rc::new(Self {
             shared,
             keyring,
@@ -157,6 +164,7 @@ impl Journey {
             deadlines,
             memory: Memory::default(),
             ids,
+            hsts,
             metrics,
             lines: lines.map(RefCell::new),
             tunnels: Tunnels::default(),

@@ -13,7 +13,7 @@ use super::admit::Visit;
 use super::authorize::{is_grpc, names_grpc};
 use super::body::{Content, Events, Stop};
 use super::{Journey, cors};
-use crate::config::{Manners, Tls};
+use crate::config::Manners;
 use crate::endpoints::tell_limit;
 use crate::message::added::REQUEST_ID;
 use crate::message::fields;
@@ -79,7 +79,7 @@ impl Journey {
     pub(super) fn finish(&self, headers: &mut HeaderMap, visit: &mut Visit) {
         headers.insert(REQUEST_ID, visit.id_value());
         let manners = self.route_at(visit.route).map(|route| &route.manners);
-        if let Tls::Files { hsts: Some(hsts), .. } = &self.shared.config.tls
+        if let Some(hsts) = &self.hsts
             && visit.secure
             && !manners.is_some_and(|manners| manners.own_security)
         {

@@ -145,18 +145,15 @@ impl Lease {
 
 /// One request under way; counted until dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
-    load: Arc<Load>,
-    index: usize,
-    metrics: Arc<CoreMetrics>,
-}
+pub(super) struct Slot(Rc<Pool>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.load.under_way.fetch_sub(1, Ordering::SeqCst);
-        self.metrics.upstream_end(self.index);
-        if self.load.waiting.load(Ordering::SeqCst) > 0 {
-            self.load.freed.notify_one();
+        let Pool { load, metrics, index, .. } = &*self.0;
+        load.under_way.fetch_sub(1, Ordering::SeqCst);
+        metrics.upstream_end(*index);
+        if load.waiting.load(Ordering::SeqCst) > 0 {
+            load.freed.notify_one();
         }
     }
 }
@@ -317,19 +314,18 @@ impl Pool {
         self.servers.get(server).map_or(&NOWHERE, |server| &server.host)
     }
 
-    fn slot(&self) -> Result<Slot, UpstreamError> {
+    fn slot(self: &Rc<Self>) -> Result<Slot, UpstreamError> {
         let before = self.load.under_way.fetch_add(1, Ordering::SeqCst);
         if before >= self.upstream.max_in_flight {
             self.load.under_way.fetch_sub(1, Ordering::SeqCst);
             return Err(UpstreamError::Full);
         }
         self.metrics.upstream_begin(self.index);
-        let (load, metrics) = (Arc::clone(&self.load), Arc::clone(&self.metrics));
-        Ok(Slot { load, index: self.index, metrics })
+        Ok(Slot(Rc::clone(self)))
     }
 
     /// Waits until another request has ended, as long as there is room to wait.
-    async fn later_slot(&self) -> Result<Slot, UpstreamError> {
+    async fn later_slot(self: &Rc<Self>) -> Result<Slot, UpstreamError> {
         let before = self.load.waiting.fetch_add(1, Ordering::SeqCst);
         let waiting = Waiting(&self.load);
         if before >= self.upstream.queue {
