@@ -100,6 +100,7 @@ impl ListenMetrics {
 /// What one core counts. Shared with the scrape, but written by its core alone: the counters are
 /// not read and written in one act, so that a second writer would lose counts.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct CoreMetrics {
     series: Arc<Series>,
     routes: Box<[RouteCounters]>,
