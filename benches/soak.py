@@ -359,20 +359,22 @@ def judged(metrics, done):
 
 
 def flat(filling, sampled):
-    """Whether the last third has more memory than the first. What is remembered grows to its bound and
-    is cut back, again and again, so that it is the highest of each that is compared."""
+    """Whether the last third has more memory than there was before. What is remembered grows to its
+    bound and is cut back, again and again: neither the highest of it may move up, nor the middle."""
     third = len(sampled) // 3
     if third < 3:
         return ["it was over too soon to say anything of memory"]
     parts = [filling, sampled[:third], sampled[third:-third], sampled[-third:]]
-    filled, first, middle, last = (max(part) for part in parts)
-    shown = ", ".join(f"{one / 1024:.1f}" for one in (filled, first, middle, last))
-    print(f"memory at the highest, before and in each third: {shown} MiB; in the end "
+    highest = [max(part) for part in parts]
+    shown = ", ".join(f"{one / 1024:.1f}" for one in highest)
+    middle = [statistics.median(sampled[:-third]), statistics.median(sampled[-third:])]
+    print(f"memory at the highest, before and in each third: {shown} MiB; the median of the last and of "
+          f"those before: {middle[1] / 1024:.1f}, {middle[0] / 1024:.1f} MiB; in the end "
           f"{statistics.median(sampled[-10:]) / 1024:.1f} MiB", flush=True)
-    first = max(filled, first)
-    if last - first > max(first * GROWTH, SLACK):
-        return [f"memory grows: at the highest {first} KiB in the first third, {last} KiB in the last"]
-    return []
+    return [f"memory grows: {what} {before:.0f} KiB before the last third, {last:.0f} KiB in it"
+            for what, before, last in [("at the highest", max(highest[:-1]), highest[-1]),
+                                       ("at the median", middle[0], middle[1])]
+            if last - before > max(before * GROWTH, SLACK)]
 
 
 if __name__ == "__main__":
