@@ -14,25 +14,73 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The client's address: `peer` itself unless it is one of the `trusted` proxies, else the
-/// right-most address of `X-Forwarded-For` that is none. What cannot be read ends the walk: the hop
-/// that reported it is then the client.
+/// right-most address of `X-Forwarded-For` that is none, or of `Forwarded` where that field is not there
+/// (a proxy writes one of them, and hands on what a client wrote in the other). What cannot be read ends
+/// the walk: the hop that reported it is then the client.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut client = peer.to_canonical();
     if !is_trusted(client) {
         return client;
     }
-    for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
-        // By bytes: what a client wrote at the left must not spoil what proxies added at the right.
-        for hop in line.as_bytes().rsplit(|&byte| byte == b',') {
-            let Some(address) = hop_address(hop.trim_ascii()) else { return client };
+    let listed = headers.contains_key(X_FORWARDED_FOR);
+    let (name, read): (HeaderName, ReadHop) = match listed {
+        true => (X_FORWARDED_FOR, hop_address),
+        false => (FORWARDED, element_address),
+    };
+    for line in headers.get_all(name).iter().rev() {
+        let mut left = line.as_bytes();
+        loop {
+            // By bytes: what a client wrote at the left must not spoil what proxies added at the right.
+            let (before, hop) = split_last(left, b',', !listed);
+            let Some(address) = read(hop.trim_ascii()) else { return client };
             client = address;
             if !is_trusted(client) {
                 return client;
             }
+            match before {
+                Some(before) => left = before,
+                None => break,
+            }
         }
     }
     client
+}
+
+/// Reads one hop of either field.
+type ReadHop = fn(&[u8]) -> Option<IpAddr>;
+
+/// What stands behind the last `separator`, and what before it. `quoted`: one between quotes is none;
+/// they are counted from the right, where a proxy wrote, so that an odd one at the left harms nothing.
+fn split_last(text: &[u8], separator: u8, quoted: bool) -> (Option<&[u8]>, &[u8]) {
+    let mut inside = false;
+    let at = text.iter().rposition(|&byte| {
+        inside ^= quoted && byte == b'"';
+        byte == separator && !inside
+    });
+    match at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))) {
+        Some((before, last)) => (Some(before), last),
+        None => (None, text),
+    }
+}
+
+/// The `for` of an element of RFC 7239 section 4, if it names an address, and once.
+fn element_address(element: &[u8]) -> Option<IpAddr> {
+    let mut found = None;
+    let mut left = Some(element);
+    while let Some(text) = left {
+        let (before, pair) = split_last(text, b';', true);
+        left = before;
+        let Some((name, value)) = pair.trim_ascii().split_at_checked(4) else { continue };
+        if name.eq_ignore_ascii_case(b"for=") {
+            let inner = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+            let address = hop_address(inner.unwrap_or(value))?;
+            if found.replace(address).is_some() {
+                return None;
+            }
+        }
+    }
+    found
 }
 
 /// Whether `peer` is one of the `trusted` proxies.
@@ -248,6 +296,62 @@ mod tests {
         {
             let line = format!("6.6.6.6, {garbage}, 10.0.0.2");
             assert_eq!(client("10.0.0.1", &[&line], PROXIES), "10.0.0.2", "{garbage}");
+        }
+    }
+
+    fn by_forwarded(lines: &[&str]) -> String {
+        let trusted: Vec<IpNet> = PROXIES.iter().map(|net| net.parse().unwrap()).collect();
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(FORWARDED, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        client_address("10.0.0.1".parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn the_standard_field_says_it_as_well_where_the_other_is_not_there() {
+        for (lines, expected) in [
+            (&["for=1.1.1.1"][..], "1.1.1.1"),
+            (&["for=6.6.6.6, For=\"1.1.1.1:5050\";proto=http, for=10.0.0.2"], "1.1.1.1"),
+            (&["for=6.6.6.6", "proto=http; for=1.1.1.1", "for=10.0.0.2"], "1.1.1.1"),
+            (&["for=\"[2001:db8::1]:80\";by=10.0.0.1"], "2001:db8::1"),
+            (&["for=\"[::ffff:1.1.1.1]\""], "1.1.1.1"),
+            // What a client left open at the left, and a separator between quotes.
+            (&["for=\"6.6.6.6, for=1.1.1.1"], "1.1.1.1"),
+            (&["for=1.1.1.1;host=\"a, for=6.6.6.6\""], "1.1.1.1"),
+            (&["for=1.1.1.1;host=\"a;for=6.6.6.6\""], "1.1.1.1"),
+            // What names no address, or two, ends the walk.
+            (&["for=6.6.6.6, for=_hidden, for=10.0.0.2"], "10.0.0.2"),
+            (&["for=6.6.6.6, for=unknown"], "10.0.0.1"),
+            (&["for=6.6.6.6, proto=https"], "10.0.0.1"),
+            (&["for=6.6.6.6;for=1.1.1.1"], "10.0.0.1"),
+            (&["for=\"1.1.1.1"], "10.0.0.1"),
+            (&[""], "10.0.0.1"),
+        ] {
+            assert_eq!(by_forwarded(lines), expected, "{lines:?}");
+        }
+        let mut both = HeaderMap::new();
+        both.append(FORWARDED, HeaderValue::from_static("for=6.6.6.6"));
+        both.append(X_FORWARDED_FOR, HeaderValue::from_static("1.1.1.1"));
+        let trusted: Vec<IpNet> = PROXIES.iter().map(|net| net.parse().unwrap()).collect();
+        let client = client_address("10.0.0.1".parse().unwrap(), &both, &trusted);
+        assert_eq!(client.to_string(), "1.1.1.1", "as before there were both");
+    }
+
+    proptest! {
+        #[test]
+        fn both_fields_name_one_client(
+            hops in prop::collection::vec("10\\.0\\.0\\.[1-9]|[1-9]\\.1\\.1\\.1|unknown", 1..6),
+        ) {
+            let list = hops.join(", ");
+            let elements: Vec<String> = hops.iter().map(|hop| format!("for={hop};proto=x")).collect();
+            let told = by_forwarded(&[&elements.join(",")]);
+            prop_assert_eq!(told, client("10.0.0.1", &[&list], PROXIES));
+        }
+
+        #[test]
+        fn what_a_client_wrote_at_the_left_does_not_reach_the_right(junk in "[ -~]{0,30}") {
+            prop_assert_eq!(by_forwarded(&[&format!("{junk}, for=1.1.1.1, for=10.0.0.2")]), "1.1.1.1");
         }
     }
 
