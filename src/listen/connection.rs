@@ -271,6 +271,10 @@ impl Connections {
                     // RFC 9112 section 9.6: hyper closes behind it.
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
+                    if old {
+                        // Else hyper would say `keep-alive` beside it.
+                        *response.version_mut() = Version::HTTP_10;
+                    }
                 }
                 Ok::<_, Infallible>(response.map(|body| Watched { body, _done: done }))
             };

@@ -154,3 +154,25 @@ fn the_way_to_https_is_shown_for_as_long_as_the_gateway_accepts() {
     assert_eq!(process.wait().code(), Some(0), "{}", process.err.text());
     assert!(TcpStream::connect(plain).is_err());
 }
+
+#[test]
+fn an_answer_without_a_length_to_http_1_0_says_that_it_ends_with_its_connection() {
+    let upstream = Upstream::answering(|request| match request.line().contains("/known") {
+        true => response("200 OK", &[], "known"),
+        false => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nunknown\r\n0\r\n\r\n"
+            .to_vec(),
+    });
+    let gate = Gate::with(&upstream, "");
+    let mut wire = gate.client().wire();
+    for (path, connection, body) in
+        [("/public/known", "keep-alive", "known"), ("/public/a", "close", "unknown")]
+    {
+        wire.send(format!("GET {path} HTTP/1.0\r\nHost: {HOST}\r\nConnection: keep-alive\r\n\r\n"))
+            .unwrap();
+        let answer = wire.answer("GET").unwrap().unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, body));
+        assert_eq!(answer.field("connection"), [connection], "{answer:#?}");
+        assert!(answer.field("transfer-encoding").is_empty(), "RFC 9112 section 6.1");
+    }
+    wire.must_close();
+}
