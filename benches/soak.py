@@ -359,8 +359,9 @@ def judged(metrics, done):
 
 
 def flat(filling, sampled):
-    """Whether the last third has more memory than there was before. What is remembered grows to its
-    bound and is cut back, again and again: neither the highest of it may move up, nor the middle."""
+    """Whether the last third has more memory than the first. What is remembered grows to its bound and
+    is cut back, again and again, so that it is the highest of each that is compared; and the median of
+    the last with that of all before, which chance moves less."""
     third = len(sampled) // 3
     if third < 3:
         return ["it was over too soon to say anything of memory"]
@@ -371,8 +372,8 @@ def flat(filling, sampled):
     print(f"memory at the highest, before and in each third: {shown} MiB; the median of the last and of "
           f"those before: {middle[1] / 1024:.1f}, {middle[0] / 1024:.1f} MiB; in the end "
           f"{statistics.median(sampled[-10:]) / 1024:.1f} MiB", flush=True)
-    return [f"memory grows: {what} {before:.0f} KiB before the last third, {last:.0f} KiB in it"
-            for what, before, last in [("at the highest", max(highest[:-1]), highest[-1]),
+    return [f"memory grows: {what} {before:.0f} KiB before, {last:.0f} KiB in the last third"
+            for what, before, last in [("at the highest", max(highest[:2]), highest[-1]),
                                        ("at the median", middle[0], middle[1])]
             if last - before > max(before * GROWTH, SLACK)]
 
