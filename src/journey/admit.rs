@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{COOKIE, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method};
@@ -193,9 +193,14 @@ pub(super) fn framing(head: &Parts) -> Result<(), Rejection> {
     }
 }
 
-/// RFC 9113 section 8.2.1: no value begins or ends with a blank. h2 lets it, and each further reader would
-/// or would not cut it off.
-pub(super) fn values(head: &Parts) -> Result<(), Rejection> {
+/// What h2 lets in over HTTP/2, and hyper does not over HTTP/1.1: more than `most` fields, and values that
+/// begin or end with a blank (RFC 9113 section 8.2.1), which each further reader would or would not cut off.
+pub(super) fn fields(head: &Parts, most: usize) -> Result<(), Rejection> {
+    // RFC 9113 section 8.2.3: a client may send each of its cookies in a field of its own.
+    let cookies = head.headers.get_all(COOKIE).iter().count().saturating_sub(1);
+    if head.headers.len().saturating_sub(cookies) > most {
+        return Err(Rejection::HeaderTooLarge);
+    }
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let padded = |value: &HeaderValue| {
         let bytes = value.as_bytes();

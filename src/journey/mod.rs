@@ -191,7 +191,7 @@ impl Journey {
         visit: &mut Visit,
     ) -> Result<Course, Stop> {
         if arrival.h2 {
-            admit::values(&head)?;
+            admit::fields(&head, self.shared.config.limits.header_count)?;
         } else if visit.manner.has_body() {
             admit::framing(&head)?;
         }

@@ -121,6 +121,26 @@ fn a_value_with_a_blank_at_its_end_is_malformed_over_http2() {
 }
 
 #[test]
+fn a_head_has_so_many_fields_over_http2_too_and_the_crumbs_of_cookies_are_one() {
+    let upstream = Upstream2::clear(plain);
+    let gate = clear(&upstream, "[limits]\nheader_count = 16\n");
+    let mut client = gate.client().over_h2();
+    let mut ask = |name: fn(usize) -> String, count: usize| {
+        let mut request = client.ask("GET", "/open/a");
+        for number in 0..count {
+            request = request.field(&name(number), "1");
+        }
+        request.send().verdict()
+    };
+    assert_eq!(ask(|number| format!("X-{number}"), 17), (431, "header_too_large".to_owned()));
+    assert_eq!(ask(|_| "X".to_owned(), 17), (431, "header_too_large".to_owned()));
+    assert!(upstream.asked().is_empty());
+    assert_eq!(ask(|number| format!("X-{number}"), 12).0, 200);
+    // RFC 9113 section 8.2.3.
+    assert_eq!(ask(|_| "Cookie".to_owned(), 40).0, 200);
+}
+
+#[test]
 fn one_connection_carries_many_exchanges_and_a_lost_one_is_replaced() {
     let upstream = Upstream2::clear(echo);
     let address = upstream.address();
