@@ -49,18 +49,34 @@ pub(super) struct Fresh {
 struct One {
     sender: SendRequest<RequestBody>,
     most: Rc<Cell<usize>>,
-    open: Rc<Cell<usize>>,
+    shared: Rc<Shared>,
     /// The tick at which it was last seen with an exchange under way.
     busy: u32,
 }
 
+/// What a connection and the exchanges on it know of each other.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Exchanges under way.
+    open: Cell<usize>,
+    /// An answer did not come in its time: whatever the reason, no further exchange is to wait for the same.
+    silent: Cell<bool>,
+}
+
 /// One exchange under way; counted until dropped.
 #[derive(Debug)]
-pub(super) struct Open(Rc<Cell<usize>>);
+pub(super) struct Open(Rc<Shared>);
+
+impl Open {
+    /// Its answer has not come in time: those that are under way may go on, and none is added to them.
+    pub(super) fn silent(&self) {
+        self.0.silent.set(true);
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.open.set(self.0.open.get().saturating_sub(1));
     }
 }
 
@@ -68,12 +84,13 @@ impl Multiplexed {
     /// A connection that takes another exchange.
     pub(super) fn find(&self) -> Option<(SendRequest<RequestBody>, Open)> {
         let mut all = self.0.borrow_mut();
-        all.retain(|one| !one.sender.is_closed());
+        // The last handle that goes closes the connection: each exchange has one.
+        all.retain(|one| !one.sender.is_closed() && !one.shared.silent.get());
         // The first with room, so that those behind it can age away.
         let one = all
             .iter()
-            .find(|one| one.sender.is_ready() && one.open.get() < one.most.get().max(1))?;
-        Some((one.sender.clone(), count(&one.open)))
+            .find(|one| one.sender.is_ready() && one.shared.open.get() < one.most.get().max(1))?;
+        Some((one.sender.clone(), count(&one.shared)))
     }
 
     /// Keeps a new one, and takes it for a first exchange.
@@ -82,8 +99,8 @@ impl Multiplexed {
         Fresh { sender, most }: Fresh,
         now: u32,
     ) -> (SendRequest<RequestBody>, Open) {
-        let one = One { sender, most, open: Rc::default(), busy: now };
-        let taken = (one.sender.clone(), count(&one.open));
+        let one = One { sender, most, shared: Rc::default(), busy: now };
+        let taken = (one.sender.clone(), count(&one.shared));
         self.0.borrow_mut().push(one);
         taken
     }
@@ -92,17 +109,19 @@ impl Multiplexed {
     /// the connection.
     pub(super) fn sweep(&self, now: u32, limit: u128) {
         self.0.borrow_mut().retain_mut(|one| {
-            if one.open.get() > 0 {
+            if one.shared.open.get() > 0 {
                 one.busy = now;
             }
-            !one.sender.is_closed() && u128::from(now.saturating_sub(one.busy)) < limit
+            !one.sender.is_closed()
+                && !one.shared.silent.get()
+                && u128::from(now.saturating_sub(one.busy)) < limit
         });
     }
 }
 
-fn count(open: &Rc<Cell<usize>>) -> Open {
-    open.set(open.get() + 1);
-    Open(Rc::clone(open))
+fn count(shared: &Rc<Shared>) -> Open {
+    shared.open.set(shared.open.get() + 1);
+    Open(Rc::clone(shared))
 }
 
 /// Speaks HTTP/2 over `wire`, and drives it on this core until it ends.

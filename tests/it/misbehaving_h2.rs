@@ -102,6 +102,36 @@ fn what_is_no_answer_is_a_502_and_the_next_request_is_served() {
     }
 }
 
+#[test]
+fn a_connection_whose_answers_do_not_come_is_not_waited_for_twice() {
+    // The first connection falls silent behind its first answer, as one does whose far end is gone.
+    let made = Arc::new(Mutex::new(0));
+    let upstream = Upstream::play(move |connection| {
+        let first = {
+            let mut made = made.lock().unwrap();
+            *made += 1;
+            *made == 1
+        };
+        connection.bytes(24)?;
+        connection.send(&frame(SETTINGS, 0, 0, &[]))?;
+        let mut answered = false;
+        loop {
+            let stream = asked(connection)?;
+            if !(first && answered) {
+                connection.send(&proper(stream).concat())?;
+            }
+            answered = true;
+        }
+    });
+    let gate = gate(&upstream);
+    let mut client = gate.client();
+    assert_eq!(client.get("/a").text(), "proper");
+    assert_eq!(client.get("/a").verdict(), (504, "upstream_timeout".to_owned()));
+    for _ in 0..3 {
+        assert_eq!(client.get("/a").text(), "proper");
+    }
+}
+
 /// Answers that break off or go too far.
 const BROKEN: [(&str, Answer); 7] = [
     ("reset in the middle", |s| {

@@ -74,7 +74,10 @@ impl Pool {
             let mut answer = std::pin::pin!(way.sender.try_send_request(request));
             let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-                Poll::Pending => deadline.poll(cx).map(|()| Err(self.too_long(end))),
+                Poll::Pending => deadline.poll(cx).map(|()| {
+                    way.open.silent();
+                    Err(self.too_long(end))
+                }),
             });
             match answered.await? {
                 Ok(response) => break response,
