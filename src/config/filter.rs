@@ -1,6 +1,12 @@
 //! `log.level`: what a filter of the diagnostic log may say.
 
+use std::iter;
+
 use tracing_subscriber::filter::{Directive, EnvFilter, LevelFilter};
+
+/// h2 warns of each frame that a client should not have sent: as many lines as a stranger likes. What ends
+/// a connection is told by us.
+const H2: &str = "h2=off";
 
 /// The operator wrote a filter that means nothing, or not what it seems to mean.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +26,7 @@ pub fn log_filter(level: &str) -> Result<EnvFilter, BadFilter> {
     };
     // Said first, so that any of the operator's own levels replaces it.
     let mut filter = EnvFilter::default().add_directive(LevelFilter::ERROR.into());
-    for directive in split(level) {
+    for directive in iter::once(H2).chain(split(level)) {
         // The library reads a lone word that is no level as the name of a target, so that `inof`
         // would silence the whole log.
         let lone = !directive.contains(['=', '[']);
@@ -70,6 +76,14 @@ mod tests {
             log_filter("inof").unwrap_err().to_string(),
             r#""inof" is not a filter: it is not a level"#
         );
+    }
+
+    #[test]
+    fn what_h2_says_of_its_clients_is_told_to_who_asks_for_it() {
+        let told = |level: &str| log_filter(level).unwrap().to_string();
+        assert!(told("info").contains("h2=off"), "{}", told("info"));
+        let asked = told("info,h2=debug");
+        assert!(asked.contains("h2=debug") && !asked.contains("h2=off"), "{asked}");
     }
 
     #[test]

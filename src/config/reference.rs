@@ -18,7 +18,8 @@ Every section and every key may be left out unless it is marked *needed*. A key 
 here is an error, and so is a value of a wrong type or out of range; `sallyport check` tells all of
 them at once, each with its line, and exits with 78.
 
-- **duration**: text such as `\"30s\"`, `\"5m\"`, `\"12h\"`, `\"30d\"`, `\"1h 30m\"`.
+- **duration**: text such as `\"30s\"`, `\"5m\"`, `\"12h\"`, `\"30d\"`, `\"1h 30m\"`. Time limits of connections and
+  requests are looked at four times a second: they end up to half a second late, and never early.
 - **size**: text such as `\"512B\"`, `\"64KiB\"`, `\"10MiB\"`, `\"1GiB\"`, or a plain number of bytes.
 - **secret**: `{ file = \"PATH\" }` or `{ env = \"NAME\" }`: a file (one line end at its end does not
   count) or an environment variable, at most 64 KiB. Nothing else is read from the environment.

@@ -287,8 +287,8 @@ impl Connections {
             }
         };
         // The last answer says so itself.
-        let is_full = || false;
-        let ends = (wind_down, is_full);
+        let (is_full, is_deaf) = (|| false, || false);
+        let ends = (wind_down, is_full, is_deaf);
         tokio::task::spawn_local(self.drive(connection, ends, (reading, writing), held));
     }
 
@@ -306,7 +306,7 @@ impl Connections {
         let io = Guarded::new(stream, pulse.clone(), permit, false);
         let journey = Rc::clone(&self.journey);
         pulse.idle();
-        let ending = pulse.clone();
+        let [ending, full, deaf] = [pulse.clone(), pulse.clone(), pulse.clone()];
         let streams = Rc::new(Streams { open: Cell::new(0), pulse });
         let open = Rc::clone(&streams);
         arrival.hold = Some(Box::new(move || Box::new(Streams::begin(&open))));
@@ -321,9 +321,16 @@ impl Connections {
             Rc::clone(&journey).answer(request, Rc::clone(&arrival), send)
         });
         let connection = Box::pin(self.http2.serve_connection(io, service));
-        let wind_down = |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
-        let is_full = move || ending.is_last();
-        let ends = (wind_down, is_full);
+        let wind_down = move |connection: Pin<&mut _>| {
+            ending.close();
+            http2::Connection::graceful_shutdown(connection);
+        };
+        let is_full = move || full.is_last();
+        // A client's next request takes the place of one whose answer it has: of those that were answered
+        // before GOAWAY was sent, it had so many open at most when it read that.
+        let late = self.limits.h2_streams.saturating_mul(2);
+        let is_deaf = move || deaf.beyond() > late;
+        let ends = (wind_down, is_full, is_deaf);
         tokio::task::spawn_local(self.drive(connection, ends, (reading, writing), held));
     }
 
@@ -332,7 +339,7 @@ impl Connections {
     async fn drive<C: Future<Output = hyper::Result<()>>>(
         self: Rc<Self>,
         mut connection: Pin<Box<C>>,
-        (wind_down, is_full): (impl Fn(Pin<&mut C>), impl Fn() -> bool),
+        (wind_down, is_full, is_deaf): (impl Fn(Pin<&mut C>), impl Fn() -> bool, impl Fn() -> bool),
         (reading, writing): (Deadline, Deadline),
         held: Held,
     ) {
@@ -355,6 +362,10 @@ impl Connections {
                         told = true;
                         wind_down(connection.as_mut());
                         continue;
+                    }
+                    Poll::Pending if told && is_deaf() => {
+                        tracing::info!(peer = %held.peer, "a client that goes on after GOAWAY is cut off");
+                        Poll::Ready(())
                     }
                     // Dropping the connection is how it is cut.
                     Poll::Pending if reading.poll(cx).is_ready() => Poll::Ready(()),

@@ -41,6 +41,8 @@ struct Inner {
     left: AtomicU32,
     /// The request under way is the last one, or the next one is.
     last: AtomicBool,
+    /// Requests that have come since then.
+    beyond: AtomicU32,
     /// Idle, or a request head under way.
     reading: Timer,
     /// A write that the peer does not take.
@@ -70,6 +72,7 @@ impl Pulse {
             body: AtomicBool::new(false),
             left: AtomicU32::new(times.requests),
             last: AtomicBool::new(false),
+            beyond: AtomicU32::new(0),
             reading,
             writing,
             times,
@@ -92,6 +95,9 @@ impl Pulse {
 
     /// One more request has come.
     pub(super) fn count(&self) {
+        if self.is_last() {
+            self.0.beyond.fetch_add(1, Ordering::Relaxed);
+        }
         let left = self.0.left.load(Ordering::Relaxed);
         if left != u32::MAX {
             let left = left.saturating_sub(1);
@@ -107,10 +113,20 @@ impl Pulse {
         self.0.last.load(Ordering::Relaxed)
     }
 
+    /// How many requests have come since the last one should have.
+    pub(super) fn beyond(&self) -> u32 {
+        self.0.beyond.load(Ordering::Relaxed)
+    }
+
+    /// The next request is the last one.
+    pub(super) fn close(&self) {
+        self.0.last.store(true, Ordering::Relaxed);
+    }
+
     /// The connection shall end. `false`: no request is under way, and one that is on its way is given
     /// a moment to come.
     pub(super) fn wind_down(&self) -> bool {
-        self.0.last.store(true, Ordering::Relaxed);
+        self.close();
         let busy = self.is_busy();
         if !busy {
             self.0.reading.arm(LAST_CALL);

@@ -75,6 +75,35 @@ fn a_connection_has_so_many_requests_and_who_heeds_goaway_loses_none() {
     }
 }
 
+#[test]
+fn who_goes_on_after_goaway_is_cut_off() {
+    let upstream = Upstream::answering(|_| response("200 OK", &[], "the application"));
+    let limits = "[limits]\nrequests_per_connection = 5\nh2_streams = 4\n";
+    let gate = Gate::with(&upstream, limits);
+    let mut wire = gate.client().h2_wire();
+    wire.send([PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).unwrap();
+    let path = "/public/a";
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", path)];
+    let mut answered = 0;
+    // Neither GOAWAY nor the PING that comes with it is heeded.
+    'asking: for number in 0..100 {
+        let asked = 2 * number + 1;
+        if wire.send(frame(HEADERS, 0x5, asked, &literals(&fields))).is_err() {
+            break;
+        }
+        loop {
+            match read(&mut wire) {
+                Ok((_, flags, stream, _)) if stream == asked && flags & 0x1 != 0 => break,
+                Ok(_) => {}
+                Err(_) => break 'asking,
+            }
+        }
+        answered += 1;
+    }
+    // Those that may have been on their way when it was told are answered.
+    assert!((9..=5 + 2 * 4).contains(&answered), "{answered}");
+}
+
 /// Reads the frames of one stream until it ends: its data, and whether it was told that the gateway
 /// takes no more.
 fn rest_of(wire: &mut Wire, wanted: u32) -> (Vec<u8>, bool) {

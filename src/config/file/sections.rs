@@ -362,7 +362,8 @@ pub(in crate::config) enum Remember {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Log {
-    /// Filter of the diagnostic log: a level, or directives such as `"info,sallyport=debug"`.
+    /// Filter of the diagnostic log: a level, or directives such as `"info,sallyport=debug"`. What the
+    /// library for HTTP/2 says of its clients' frames is told to `"info,h2=debug"` alone.
     pub level: String,
     /// Form of the diagnostic log and of access lines.
     pub format: LogFormat,
