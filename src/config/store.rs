@@ -73,6 +73,9 @@ pub enum BadStoreUrl {
     /// A parameter that names a file.
     #[error("its {0} names a file that cannot be read ({1})")]
     File(&'static str, std::io::ErrorKind),
+    /// The same, of a file that is something else.
+    #[error("its {0} names a file that holds no {1}")]
+    Content(&'static str, &'static str),
 }
 
 impl BadStoreUrl {
@@ -92,7 +95,7 @@ impl BadStoreUrl {
                  last if it is left out",
             ),
             Self::Attributes => Some("the gateway has to write: make it read-write"),
-            Self::Scheme | Self::Path | Self::File(..) => None,
+            Self::Scheme | Self::Path | Self::File(..) | Self::Content(..) => None,
         }
     }
 }
@@ -127,13 +130,14 @@ impl StoreUrl {
 /// The same parameters, each of which is known, with their files at `base`. A slip that the driver
 /// passes over could cost the trust in the server.
 fn parameters_at(text: &str, base: &Path) -> Result<String, BadStoreUrl> {
-    const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+    const FILES: [(&str, &str); 3] =
+        [("sslrootcert", "certificate"), ("sslcert", "certificate"), ("sslkey", "private key")];
     const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
     const OTHERS: [&str; 8] =
         ["application_name", "options", "host", "hostaddr", "port", "dbname", "user", "password"];
     let mut written = form_urlencoded::Serializer::new(String::new());
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-        let file = FILES.into_iter().find(|file| *file == name);
+        let file = FILES.into_iter().find(|(file, _)| *file == name);
         match (&*name, &*value) {
             ("sslmode", mode) if !MODES.contains(&mode) => return Err(BadStoreUrl::SslMode),
             ("sslmode", _) | ("target_session_attrs", "read-write" | "primary") => {}
@@ -144,10 +148,13 @@ fn parameters_at(text: &str, base: &Path) -> Result<String, BadStoreUrl> {
         }
         match file {
             // A certificate may stand there itself.
-            Some(file) if !value.starts_with("-----BEGIN") => {
+            Some((file, content)) if !value.starts_with("-----BEGIN") => {
                 let path = base.join(&*value);
                 let unread = |error: std::io::Error| BadStoreUrl::File(file, error.kind());
-                std::fs::File::open(&path).map_err(unread)?;
+                let text = std::fs::read(&path).map_err(unread)?;
+                if !holds(&text, content) {
+                    return Err(BadStoreUrl::Content(file, content));
+                }
                 written.append_pair(&name, &path.to_string_lossy());
             }
             _ => {
@@ -156,6 +163,12 @@ fn parameters_at(text: &str, base: &Path) -> Result<String, BadStoreUrl> {
         }
     }
     Ok(written.finish())
+}
+
+/// Whether there is a block of PEM of this kind: the driver passes over a file without any.
+fn holds(text: &[u8], content: &str) -> bool {
+    let line = format!("{}-----", content.to_ascii_uppercase());
+    text.windows(line.len()).any(|part| part == line.as_bytes())
 }
 
 /// `[user[:password]@]host[:port][,host[:port]...]/name[?parameters]`; the host may be absent when a

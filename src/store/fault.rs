@@ -1,5 +1,7 @@
 //! From a driver's error to whose fault it is: try again later, or do not touch what is there.
 
+use std::io::ErrorKind;
+
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::SqliteError;
@@ -89,11 +91,20 @@ impl From<sqlx::Error> for StoreError {
 /// is to blame.
 fn explain(error: &sqlx::Error) -> Option<(&'static str, Blame)> {
     Some(match error {
-        // What TLS refuses comes as an error of the connection, too.
-        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => UNTRUSTED,
-        sqlx::Error::Io(_) => {
-            ("no server answers there; start it, or correct host and port of store.url", Blame::Way)
-        }
+        sqlx::Error::Io(error) => match error.kind() {
+            // What TLS refuses comes as an error of the connection, too.
+            ErrorKind::InvalidData if error.to_string().contains("peer certificate") => UNTRUSTED,
+            ErrorKind::InvalidData => STRANGE,
+            ErrorKind::UnexpectedEof => (
+                "the server hung up; look whether it runs, and whether host and port of store.url are \
+                 those of a Postgres",
+                Blame::Way,
+            ),
+            _ => (
+                "no server answers there; start it, or correct host and port of store.url",
+                Blame::Way,
+            ),
+        },
         sqlx::Error::Tls(cause) if cause.to_string().contains("does not support TLS") => (
             "the server speaks no TLS; turn it on there (ssl = on, with a certificate), or, on a \
              network that you trust, add sslmode=disable to store.url",
@@ -102,9 +113,7 @@ fn explain(error: &sqlx::Error) -> Option<(&'static str, Blame)> {
         sqlx::Error::Tls(_) => UNTRUSTED,
         sqlx::Error::Configuration(_) => ("store.url cannot be used; correct it", Blame::Act),
         sqlx::Error::PoolTimedOut => ("no connection became free in time", Blame::Way),
-        sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-            ("the server cannot be understood", Blame::Way)
-        }
+        sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => STRANGE,
         sqlx::Error::Database(cause) => return explain_code(&**cause),
         _ => return None,
     })
@@ -114,6 +123,12 @@ const UNTRUSTED: (&str, Blame) = (
     "the server's certificate cannot be trusted; name the authority that signed it \
      (?sslrootcert=FILE) and the host that it was made for, or, on a network that you trust, choose \
      another sslmode",
+    Blame::Way,
+);
+
+const STRANGE: (&str, Blame) = (
+    "what answers there cannot be understood; look whether host and port of store.url are those of a \
+     Postgres",
     Blame::Way,
 );
 

@@ -2,8 +2,10 @@
 //! do, and nothing half-made.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
@@ -72,6 +74,53 @@ fn a_server_that_cannot_be_reached_or_entered_is_told_with_what_to_do() {
     let mute = format!("postgres://me@{}/postgres?sslmode=disable", mute.local_addr().unwrap());
     assert_refused(&mute, &["does not answer within", "host and port"]);
     assert_eq!(tables(&cluster), "0");
+}
+
+/// The host and port of something that says `greeting` to whoever comes, and hangs up.
+fn stranger(greeting: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            drop(client.read(&mut [0; 512]));
+            drop(client.write_all(greeting));
+        }
+    });
+    host
+}
+
+#[test]
+fn what_is_no_postgres_is_told_as_such_and_not_as_one_that_is_down_or_has_a_wrong_certificate() {
+    let greetings: [&[u8]; 5] = [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"-ERR unknown command\r\n",
+        b"S and then no TLS at all, but some other thing",
+    ];
+    for greeting in greetings {
+        let host = stranger(greeting);
+        for parameters in ["", "?sslmode=disable"] {
+            let url = format!("postgres://me:planted-secret@{host}/postgres{parameters}");
+            let words = ["host and port of store.url are those of a Postgres"];
+            assert_refused(&url, &words);
+        }
+    }
+}
+
+#[test]
+fn a_file_without_what_the_url_says_it_holds_is_told_before_the_server_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.pem");
+    fs::write(&file, "no certificate, and no key\n").unwrap();
+    for (name, content) in
+        [("sslrootcert", "certificate"), ("sslcert", "certificate"), ("sslkey", "private key")]
+    {
+        let url = format!("postgres://me@127.0.0.1:1/postgres?{name}={}", file.display());
+        let words = format!("its {name} names a file that holds no {content}");
+        assert_refused_in(&[], &url, 78, &[&words]);
+    }
 }
 
 #[test]
