@@ -80,7 +80,8 @@ impl Desk {
             let text = "another key was made at this moment; look at: sallyport keys list";
             return Err(Failure::NotFound(text.to_owned()));
         }
-        output::say(format_args!("{} signs from now on", next.id.as_str()));
+        let from = output::moment(next.active_from);
+        output::say(format_args!("{} signs from {from} on", next.id.as_str()));
         self.note(self.event(AuditKind::KeyAdded).about(next.id.as_str()))
     }
 }

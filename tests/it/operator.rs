@@ -189,9 +189,11 @@ fn a_key_made_by_hand_signs_within_seconds_and_logs_nobody_out() {
     };
     let old = keys();
     assert_eq!((old.len(), &old[0]["status"]), (1, &"signing".into()));
-    says(folder, &["keys", "rotate"], "");
+    let said = says(folder, &["keys", "rotate"], "");
     let ring = keys();
     assert_eq!(ring.len(), 2);
+    let from = ring[1]["active_from"].as_str().unwrap();
+    assert!(said.contains(&format!("signs from {from} on")), "{said}");
     let new = ring[1]["id"].as_str().unwrap();
     // The header of a token names the key that signed it.
     let signed_by_new = || {
