@@ -39,7 +39,7 @@ use crate::upstream::{Load, ServiceError, Trust, TrustError, demo};
 /// Threads for the store and for what else must not hold up a core.
 const ROOM_THREADS: usize = 2;
 
-/// How long the end may wait for the last audit events to be written.
+/// How long the end may wait for the last audit events to be written, and for the store to be put away.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Why the gateway cannot start, in the operator's words.
@@ -303,6 +303,13 @@ impl Gateway {
         }
         self.room.block_on(self.sessions.audit().flush(FLUSH));
         drop(self.sessions);
+        let store = self.store;
+        match self.room.block_on(async { tokio::time::timeout(FLUSH, store.put_away()).await }) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the store could not be put away"),
+            Err(_late) => tracing::warn!("the store could not be put away in time"),
+        }
+        drop(store);
         if let Some(access) = self.access {
             access.finish();
         }

@@ -32,4 +32,7 @@ pub trait Upkeep {
     ///
     /// `Refused`: the server's own tools do that, or the file exists.
     async fn backup(&self, to: &Path) -> Result<(), StoreError>;
+    /// Before an end that is no crash: what a store in a file still has in its log moves to the file,
+    /// which is whole by itself then. Nothing if somebody else is at the file just now, or for a server.
+    async fn put_away(&self) -> Result<(), StoreError>;
 }

@@ -248,6 +248,31 @@ fn a_damaged_file_is_found_at_the_start_after_a_crash() {
 }
 
 #[test]
+fn after_an_end_that_is_no_crash_the_file_is_whole_by_itself() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&folder, &elsewhere] {
+        configure(folder.path(), "sqlite://data/sallyport.db", "");
+    }
+    add_user(folder.path(), "ada");
+    let mut process = Process::start(folder.path());
+    let mut client = process.client();
+    assert_eq!(client.log_in("ada", PASSWORD, true).status, 200);
+    assert_eq!(client.post("/auth/refresh").status, 200);
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
+    let of = |folder: &Path, name: &str| folder.join("data").join(name);
+    let log = fs::metadata(of(folder.path(), "sallyport.db-wal"));
+    assert_eq!(log.map_or(0, |about| about.len()), 0, "no start takes it for a crash");
+    fs::create_dir(elsewhere.path().join("data")).unwrap();
+    fs::copy(of(folder.path(), "sallyport.db"), of(elsewhere.path(), "sallyport.db")).unwrap();
+    let process = Process::start(elsewhere.path());
+    let mut there = process.client();
+    there.jar = client.jar;
+    assert_eq!(there.get("/auth/me").status, 200);
+    assert_eq!(there.post("/auth/refresh").status, 200);
+}
+
+#[test]
 fn an_installation_moves_from_a_file_to_postgres_and_nobody_is_logged_out() {
     let cluster = Cluster::start();
     let folder = tempfile::tempdir().unwrap();

@@ -221,6 +221,10 @@ impl Upkeep for Postgres {
                 .to_owned(),
         ))
     }
+
+    async fn put_away(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 #[async_trait]

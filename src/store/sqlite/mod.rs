@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use super::attempts::{Attempts, Charged, Toll};
 use super::rows::{EndReason, KeyRow, Revocation, Session, User, UserChange};
@@ -126,6 +126,13 @@ impl Upkeep for Sqlite {
 
     async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         backup::write(self, to).await
+    }
+
+    async fn put_away(&self) -> Result<(), StoreError> {
+        self.home.check()?;
+        let mut connection = self.options.connect().await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+        Ok(connection.close().await?)
     }
 }
 
