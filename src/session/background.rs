@@ -2,7 +2,7 @@
 //! sweeping.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,6 +15,7 @@ use super::keys::{self, Keys};
 use super::limits::Limits;
 use super::password::Hashers;
 use super::progress::Progress;
+use super::pulse::Pulse;
 use super::stats::Stats;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::config;
@@ -23,26 +24,6 @@ use crate::store::attempts::{AttemptKey, Charged, Toll};
 use crate::store::import::PREFIXES_MAX;
 use crate::store::{Store, StoreError};
 use crate::token::RevokedSet;
-
-/// When revocations were last read.
-pub(super) struct Pulse(Mutex<Stopwatch>);
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self(Mutex::new(Stopwatch::start()))
-    }
-}
-
-impl Pulse {
-    /// The time since they were.
-    pub(super) fn silence(&self) -> Duration {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
-    fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopwatch::start();
-    }
-}
 
 /// Says what can still be judged when the store has not been heard for longer than `max_age`, for
 /// ever. By a clock of its own: whoever reads the store may be waiting for it.
@@ -82,10 +63,12 @@ pub(super) async fn follow(
     mut progress: Progress,
 ) {
     let mut failing = false;
-    let mut epoch = store.epoch();
+    // Known to be read up to here; what has happened since the start is noticed.
+    let mut epoch = pulse.epoch();
     let (mut all_read, mut keys_read) = (Stopwatch::start(), Stopwatch::start());
     loop {
-        let heard = store.changed(LOOK_EVERY).await;
+        // Who could not read waits for no news: there may be some already.
+        let heard = if failing { Ok(()) } else { store.changed(LOOK_EVERY).await };
         let present = store.epoch();
         // Everything from time to time: a store that was restored counts from lower numbers on.
         let all = failing || present != epoch || all_read.elapsed() > READ_ALL_EVERY;
@@ -115,6 +98,7 @@ pub(super) async fn follow(
             Ok(numbers) => {
                 if all {
                     all_read = Stopwatch::start();
+                    pulse.catch_up(present);
                     let highest = numbers.last().copied().unwrap_or(0);
                     progress = Progress::after_all(highest, store.longest_act());
                 }
@@ -124,10 +108,11 @@ pub(super) async fn follow(
                 false
             }
             Err(error) => {
+                pulse.miss();
                 if !failing {
                     tracing::error!(error = %cause(&error), "revocations cannot be read");
                 }
-                sleep(LOOK_EVERY).await;
+                sleep(AGAIN).await;
                 true
             }
         };
@@ -312,6 +297,10 @@ pub(super) const SIGHTS_MAX: usize = 4096;
 
 /// The longest time until a revocation of another process is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Between two looks while what was revoked cannot be read: a store that is known to be gone is not
+/// asked, and of one that is back all is to be known soon.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How often it is looked which kinds of password hashes there are: it reads all accounts.
 const LEARN_EVERY: Duration = Duration::from_secs(300);

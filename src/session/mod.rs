@@ -26,6 +26,7 @@ mod opaque;
 mod pair;
 mod password;
 mod progress;
+mod pulse;
 mod ready;
 mod refresh;
 mod stats;
@@ -78,11 +79,11 @@ use crate::store::rows::User;
 use crate::store::{Store, StoreError};
 use crate::token::{KeyError, Keyring, RevokedSet, Rules};
 use apps::Directory;
-use background::Pulse;
 use flight::Flights;
 use keys::Keys;
 use limits::Limits;
 use progress::Progress;
+use pulse::Pulse;
 use ready::Skew;
 
 /// What [`Sessions`] is made of.
@@ -228,7 +229,7 @@ impl Sessions {
             audit.keep(audit::key_made(&first, now)).await;
         }
         let revoked = Arc::new(RevokedSet::new());
-        let pulse = Arc::new(Pulse::default());
+        let pulse = Arc::new(Pulse::new(store.epoch()));
         let numbers = background::read_revocations(&*store, &revoked, &pulse, 0, now).await?;
         let progress =
             Progress::after_all(numbers.last().copied().unwrap_or(0), store.longest_act());

@@ -20,6 +20,9 @@ pub enum NotReady {
     /// The store takes longer than whoever asks for readiness waits.
     #[error("the store does not answer within {} ms", READY_WAIT.as_millis())]
     Slow,
+    /// The store answers again, and what was revoked meanwhile has not been read yet.
+    #[error("the store is back, and what was revoked meanwhile has not been read yet")]
+    Behind,
     /// Revocations have not been read for too long: sessions ended elsewhere go on here.
     #[error("revocations were last read {} ms ago", .0.as_millis())]
     Deaf(Duration),
@@ -49,6 +52,7 @@ impl Sessions {
         let store = self.store.clone();
         let asked = self.on_room(async move { store.ping().await });
         match tokio::time::timeout(READY_WAIT, asked).await {
+            Ok(Ok(())) if self.pulse.is_behind(self.store.epoch()) => Err(NotReady::Behind),
             Ok(answered) => answered.map_err(NotReady::Store),
             Err(_) => Err(NotReady::Slow),
         }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use sallyport::clock::Stopwatch;
 use serde_json::json;
 
-use crate::harness::{ACCESS, Answer, Client, Cluster, ORIGIN, PASSWORD, PATIENCE, REFRESH, kills};
+use crate::harness::{
+    ACCESS, Answer, Client, Cluster, ORIGIN, PASSWORD, PATIENCE, REFRESH, Relay, kills,
+};
 use crate::replicas::Site;
 
 /// Nobody guesses here, and an outage must not look as if somebody did.
@@ -328,6 +330,32 @@ fn a_replica_that_hears_nothing_for_too_long_refuses_what_it_can_no_longer_judge
     cluster.run();
     all_ready(&site);
     assert_eq!(client.get("/a").status, 200, "who is ready refuses nobody");
+}
+
+#[test]
+fn a_replica_that_was_cut_off_knows_what_was_ended_meanwhile_before_it_is_ready() {
+    let cluster = Cluster::start();
+    let relay = Relay::before(("127.0.0.1", cluster.port()));
+    let cut = cluster.url().replace(&cluster.host(), &relay.address().to_string());
+    let site = Site::by(&[&cut, &cluster.url()], LINES);
+    let until = |status: u16| {
+        let waited = Stopwatch::start();
+        while site.replicas[0].admin("/readyz").status != status {
+            assert!(waited.elapsed() < RECOVERY, "/readyz is never {status}");
+        }
+    };
+    for _ in 0..4 {
+        let mut leaving = site.signed_in(1);
+        let mut left = site.moved(&leaving, 0);
+        assert_eq!(left.get("/a").status, 200);
+        relay.open(false);
+        until(503);
+        assert_eq!(leaving.post("/auth/logout").status, 200);
+        assert_eq!(left.get("/a").status, 200, "it cannot know");
+        relay.open(true);
+        until(200);
+        assert_eq!(left.get("/a").verdict(), (401, "token_revoked".to_owned()));
+    }
 }
 
 #[test]

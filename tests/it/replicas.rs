@@ -26,10 +26,15 @@ pub(crate) struct Site {
 impl Site {
     /// So many gateways at `url`, with `lines` of config, and an account.
     pub(crate) fn at(url: &str, replicas: usize, lines: &str) -> Self {
+        Self::by(&vec![url; replicas], lines)
+    }
+
+    /// One gateway by each of these ways to the store, with `lines` of config, and an account.
+    pub(crate) fn by(urls: &[&str], lines: &str) -> Self {
         let upstream = Upstream::play(application);
-        let folders: Vec<TempDir> = (0..replicas).map(|_| tempfile::tempdir().unwrap()).collect();
+        let folders: Vec<TempDir> = urls.iter().map(|_| tempfile::tempdir().unwrap()).collect();
         let app = upstream.url();
-        for folder in &folders {
+        for (folder, url) in folders.iter().zip(urls) {
             Process::configure(
                 folder.path(),
                 &format!(
