@@ -21,6 +21,7 @@ use crate::config::{Endpoint, Origin};
 use crate::message::arrival::Arrival;
 use crate::message::host::{self, RequestHost};
 use crate::message::path;
+use crate::message::present::Present;
 use crate::message::reject::Rejection;
 use crate::observe::RequestId;
 use crate::session::Allowance;
@@ -58,6 +59,8 @@ pub(super) struct Visit {
     pub(super) endpoint: Option<Endpoint>,
     /// What is left of a limit that this request was counted against.
     pub(super) allowance: Option<Allowance>,
+    /// Which fields came.
+    pub(super) present: Present,
     /// What decides the form of a refusal.
     pub(super) manner: Manner,
     /// The handshake that an extended CONNECT stands for.
@@ -127,6 +130,7 @@ impl Visit {
         now: Timestamp,
         id: RequestId,
     ) -> Self {
+        let present = Present::of(&head.headers);
         Self {
             journey: Rc::clone(journey),
             told: false,
@@ -151,7 +155,8 @@ impl Visit {
             cookies: PendingCookies::default(),
             endpoint: None,
             allowance: None,
-            manner: Manner::of(head, !body.is_end_stream()),
+            present,
+            manner: Manner::of(head, present, !body.is_end_stream()),
             socket: None,
             origin: None,
         }

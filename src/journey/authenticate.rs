@@ -14,6 +14,7 @@ use crate::access::{Caller, Identity};
 use crate::clock::Timestamp;
 use crate::config::{Cookies, MintedNames, RefreshStyle};
 use crate::message::cookies::{self, Found, Sent};
+use crate::message::present::{Field, Present};
 use crate::message::reject::Rejection;
 use crate::session::RefreshError;
 use crate::token::{AccessClaims, MintedClaims, RevokedSet, TokenError};
@@ -101,9 +102,11 @@ impl Credential {
 }
 
 impl<'a> Presented<'a> {
-    pub(super) fn read(head: &'a Parts, settings: &Cookies) -> Self {
+    /// `present`: what there is in `head`.
+    pub(super) fn read(head: &'a Parts, present: Present, settings: &Cookies) -> Self {
         let Cookies { access, refresh, minted, .. } = settings;
         let (access, refresh, minted) = match minted {
+            _ if !present.has(Field::Cookie) => (Sent::Absent, Sent::Absent, Sent::Absent),
             None => {
                 let [access, refresh] = cookies::find_each(&head.headers, [access, refresh]);
                 (access, refresh, Sent::Absent)
@@ -114,7 +117,11 @@ impl<'a> Presented<'a> {
                 (access, refresh, minted)
             }
         };
-        Self { bearer: bearer(&head.headers), access, refresh, minted }
+        let bearer = match present.has(Field::Authorization) {
+            true => bearer(&head.headers),
+            false => Bearer::Absent,
+        };
+        Self { bearer, access, refresh, minted }
     }
 
     /// Whether a cookie would be the credential: then a foreign page could have sent it.

@@ -13,6 +13,7 @@ use super::authenticate::{Credential, Source};
 use crate::access::{CsrfFacts, Denied, Permit, csrf_guard};
 use crate::clock::Timestamp;
 use crate::config::{Access, Csrf};
+use crate::message::present::{Field, Present};
 use crate::message::reject::Rejection;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -93,11 +94,16 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let websocket = is_websocket(headers);
-        let only = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
-        let (mode, dest) = (only(&FETCH_MODE), only(&FETCH_DEST));
-        let html = || !websocket && accepts_html(headers);
+    /// `present`: what there is of `headers`.
+    pub(super) fn of(method: &Method, headers: &HeaderMap, present: Present) -> Self {
+        let websocket = present.has(Field::Upgrade) && is_websocket(headers);
+        let only = |field, name: &HeaderName| {
+            let value = if present.has(field) { headers.get(name) } else { None };
+            value.map(HeaderValue::as_bytes)
+        };
+        let mode = only(Field::FetchMode, &FETCH_MODE);
+        let dest = only(Field::FetchDest, &FETCH_DEST);
+        let html = || !websocket && present.has(Field::Accept) && accepts_html(headers);
         let page = !websocket && mode.map_or_else(html, |mode| mode == b"navigate");
         let navigation = match (mode, dest) {
             // A browser that says what it fetches is believed: only a whole document can be
@@ -143,10 +149,14 @@ mod tests {
             .collect()
     }
 
+    fn asking(method: &Method, headers: &HeaderMap) -> Asking {
+        Asking::of(method, headers, Present::of(headers))
+    }
+
     #[test]
     fn fetch_metadata_decides_before_accept() {
         let html = ("accept", "text/html,*/*");
-        let ask = |fields: &[_]| Asking::of(&Method::GET, &headers(fields)).navigation;
+        let ask = |fields: &[_]| asking(&Method::GET, &headers(fields)).navigation;
         let document = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), html];
         assert!(ask(&document));
         assert!(!ask(&[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty"), html]));
@@ -157,20 +167,19 @@ mod tests {
 
     #[test]
     fn without_fetch_metadata_only_a_get_that_names_html_is_a_navigation() {
-        let ask = |method: Method, accept| {
-            Asking::of(&method, &headers(&[("accept", accept)])).navigation
-        };
+        let ask =
+            |method: Method, accept| asking(&method, &headers(&[("accept", accept)])).navigation;
         assert!(ask(Method::GET, "application/xml, text/HTML;q=0.9"));
         assert!(ask(Method::HEAD, "text/html"));
         assert!(!ask(Method::GET, "*/*"));
         assert!(!ask(Method::GET, "text/html;q=0, */*"));
         assert!(!ask(Method::POST, "text/html"));
-        assert!(!Asking::of(&Method::GET, &HeaderMap::new()).navigation);
+        assert!(!asking(&Method::GET, &HeaderMap::new()).navigation);
     }
 
     #[test]
     fn a_websocket_handshake_is_never_a_navigation() {
         let fields = headers(&[("upgrade", "WebSocket"), ("accept", "text/html")]);
-        assert!(!Asking::of(&Method::GET, &fields).navigation);
+        assert!(!asking(&Method::GET, &fields).navigation);
     }
 }

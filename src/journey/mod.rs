@@ -252,7 +252,7 @@ impl Journey {
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
         let credential = {
-            let presented = Presented::read(&head, &self.shared.config.cookies);
+            let presented = Presented::read(&head, visit.present, &self.shared.config.cookies);
             self.refresh(&presented, visit).await?
         };
         let no_route = || Rejection::NotFound;
@@ -308,7 +308,7 @@ impl Journey {
             return Ok(nobody());
         }
         let config = &self.shared.config;
-        let presented = Presented::read(head, &config.cookies);
+        let presented = Presented::read(head, visit.present, &config.cookies);
         // Before anything is refreshed or spent.
         if presented.by_cookie()
             && let Err(unmeant) =

@@ -33,7 +33,7 @@ impl Journey {
             visit.origin = cors::origin(&head.headers);
         }
         let target = &admit::target(head, visit.secure)?;
-        let presented = Presented::read(head, &self.shared.config.cookies);
+        let presented = Presented::read(head, visit.present, &self.shared.config.cookies);
         self.own_guard(endpoint, head, target, &presented, visit)?;
         let mut credential = match endpoint.knows_caller() || shape.access_required {
             false => Credential::None(Rejection::MissingToken),

@@ -13,6 +13,7 @@ use super::body::Content;
 use super::{Journey, grpc};
 use crate::endpoints::{self, AGAIN, Circumstances, Endpoint, WHY};
 use crate::message::added::MARKER;
+use crate::message::present::Present;
 use crate::message::reject::Rejection;
 
 /// What of a request decides the form of a refusal; kept because the request itself moves on.
@@ -25,8 +26,8 @@ pub(super) struct Manner {
 }
 
 impl Manner {
-    pub(super) fn of(head: &Parts, has_body: bool) -> Self {
-        let asking = Asking::of(&head.method, &head.headers);
+    pub(super) fn of(head: &Parts, present: Present, has_body: bool) -> Self {
+        let asking = Asking::of(&head.method, &head.headers, present);
         let languages = || head.headers.get(http::header::ACCEPT_LANGUAGE).cloned();
         Self { asking, body: has_body, languages: asking.page.then(languages).flatten() }
     }

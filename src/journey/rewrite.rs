@@ -19,6 +19,7 @@ use crate::config::{Changes, HostPolicy, Mapping, Route, Upstream};
 use crate::id::AppId;
 use crate::message::added::{Added, Ready};
 use crate::message::arrival::Arrival;
+use crate::message::present::Field;
 use crate::message::reject::Rejection;
 use crate::message::trailers::Trailing;
 use crate::message::{cookies, fields, forwarded};
@@ -65,7 +66,8 @@ impl Journey {
             .then(|| head.extensions.remove::<OnUpgrade>())
             .flatten()
             .and_then(|client| Handshake::of(&head.headers, client));
-        if self.shared.via.is_in(&head.headers) {
+        let present = visit.present;
+        if present.has(Field::Via) && self.shared.via.is_in(&head.headers) {
             return Err(Rejection::Loop);
         }
         let hops_left = match head.method {
@@ -78,7 +80,8 @@ impl Journey {
         }
         // Trailers of the answer go on to whoever takes them. RFC 9113 section 8.2.2: the one thing of
         // this kind that HTTP/2 may say.
-        let trailers = handshake.is_none() && fields::lists(headers, TE, "trailers");
+        let trailers =
+            handshake.is_none() && present.has(Field::Te) && fields::lists(headers, TE, "trailers");
         let trailing =
             self.trailing(index, (head.version, &body), headers, &known.route.manners.request);
         let announced = match body.size_hint().exact() {
@@ -99,7 +102,9 @@ impl Journey {
         // What is not configured is no further name.
         let device = ours.device.as_ref().unwrap_or(&ours.access);
         let minted = ours.minted.as_ref().unwrap_or(&ours.access);
-        cookies::strip(headers, &[&ours.access, &ours.refresh, device, minted]);
+        if present.has(Field::Cookie) {
+            cookies::strip(headers, &[&ours.access, &ours.refresh, device, minted]);
+        }
         if matches!(known.credential, Credential::Valid(_, Source::Bearer)) {
             headers.remove(AUTHORIZATION);
         }

@@ -9,6 +9,7 @@ pub mod form;
 pub mod forwarded;
 pub mod host;
 pub mod path;
+pub mod present;
 pub mod reject;
 pub mod return_to;
 pub mod trailers;

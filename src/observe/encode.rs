@@ -33,12 +33,12 @@ impl<'a, const JSON: bool> Fields<'a, JSON> {
         self.key(key);
         let cut = value.len() > most;
         let value = value.get(..value.floor_char_boundary(most)).unwrap_or(value);
-        if !JSON && !cut && !value.is_empty() && all(value, is_bare) {
+        if !JSON && !cut && !value.is_empty() && all(value, is_bare, &BARE) {
             self.out.extend_from_slice(value.as_bytes());
             return;
         }
         self.out.push(b'"');
-        if all(value, is_plain) {
+        if all(value, is_plain, &PLAIN) {
             self.out.extend_from_slice(value.as_bytes());
         } else {
             escape(self.out, value);
@@ -112,10 +112,39 @@ const LINE_ROOM: usize = 1024;
 /// Stands at the end of a value that was longer than its line allows.
 const CUT: &[u8] = b"...";
 
-/// Whether all bytes are such. Without an early exit, so that the compiler can take many at a time.
-fn all(value: &str, such: impl Fn(u8) -> bool) -> bool {
-    value.bytes().fold(true, |so_far, byte| so_far & such(byte))
+/// Whether all bytes are such, without an early exit. The compiler takes many of a long text at a time;
+/// of a short one, as most are, a table knows each sooner.
+fn all(value: &str, such: impl Fn(u8) -> bool, table: &[bool; 256]) -> bool {
+    const SHORT: usize = 24;
+    let bytes = value.bytes();
+    match value.len() < SHORT {
+        true => bytes.fold(true, |so_far, byte| {
+            so_far & table.get(usize::from(byte)).is_some_and(|&such| such)
+        }),
+        false => bytes.fold(true, |so_far, byte| so_far & such(byte)),
+    }
 }
+
+/// For each byte whether it is such.
+macro_rules! table {
+    ($such:path) => {{
+        let mut table = [false; 256];
+        let mut byte = 0_u8;
+        loop {
+            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            {
+                table[byte as usize] = $such(byte);
+            }
+            if byte == u8::MAX {
+                break table;
+            }
+            byte += 1;
+        }
+    }};
+}
+
+static BARE: [bool; 256] = table!(is_bare);
+static PLAIN: [bool; 256] = table!(is_plain);
 
 /// A byte that may stand in a text line outside quotes.
 const fn is_bare(byte: u8) -> bool {
@@ -250,6 +279,21 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn short_and_long_texts_are_judged_alike() {
+        for byte in 0..=0x7f_u8 {
+            for (such, table) in [(is_bare as fn(u8) -> bool, &BARE), (is_plain, &PLAIN)] {
+                for length in [1, 23, 24, 25, 100] {
+                    let mut text = vec![b'a'; length];
+                    text[length / 2] = byte;
+                    let text = String::from_utf8(text).unwrap();
+                    assert_eq!(all(&text, such, table), such(byte), "{text:?}");
+                }
+            }
+        }
+        assert!(!BARE[0x80..].iter().chain(&PLAIN[0x80..]).any(|&such| such));
     }
 
     #[test]
