@@ -19,7 +19,7 @@ use crate::config::{Changes, HostPolicy, Mapping, Route, Upstream};
 use crate::id::AppId;
 use crate::message::added::{Added, Ready};
 use crate::message::arrival::Arrival;
-use crate::message::present::Field;
+use crate::message::present::{Field, Present};
 use crate::message::reject::Rejection;
 use crate::message::trailers::Trailing;
 use crate::message::{cookies, fields, forwarded};
@@ -98,16 +98,7 @@ impl Journey {
         if let Some(announced) = announced {
             headers.insert(TRAILER, announced);
         }
-        let ours = &config.cookies;
-        // What is not configured is no further name.
-        let device = ours.device.as_ref().unwrap_or(&ours.access);
-        let minted = ours.minted.as_ref().unwrap_or(&ours.access);
-        if present.has(Field::Cookie) {
-            cookies::strip(headers, &[&ours.access, &ours.refresh, device, minted]);
-        }
-        if matches!(known.credential, Credential::Valid(_, Source::Bearer)) {
-            headers.remove(AUTHORIZATION);
-        }
+        self.strip_credentials(headers, visit.present, known.credential);
         if handshake.is_some() {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -140,6 +131,25 @@ impl Journey {
             HostPolicy::Server => outbound,
         };
         Ok(Rewritten { outbound, handshake })
+    }
+
+    /// Takes out what was said to us alone: who calls is said in other words from here on.
+    fn strip_credentials(
+        &self,
+        headers: &mut HeaderMap,
+        present: Present,
+        credential: &Credential,
+    ) {
+        if present.has(Field::Cookie) {
+            let ours = &self.shared.config.cookies;
+            // What is not configured is no further name.
+            let device = ours.device.as_ref().unwrap_or(&ours.access);
+            let minted = ours.minted.as_ref().unwrap_or(&ours.access);
+            cookies::strip(headers, &[&ours.access, &ours.refresh, device, minted]);
+        }
+        if matches!(credential, Credential::Valid(_, Source::Bearer)) {
+            headers.remove(AUTHORIZATION);
+        }
     }
 
     /// What of the trailers goes on of a body that can have any.
