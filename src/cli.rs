@@ -241,7 +241,10 @@ impl Desk {
         let config = Config::load(path)?;
         let room = room()?;
         let store = room.block_on(store::open(&config.store))?;
-        Ok(Self { config, store, room, now: Clock::system().now() })
+        // By the clock that the replicas share: what is cut off now was issued by theirs.
+        let shared = room.block_on(store.shared_clock())?;
+        let now = shared.unwrap_or_else(|| Clock::system().now());
+        Ok(Self { config, store, room, now })
     }
 
     /// The account with this name, or a failure that says so.

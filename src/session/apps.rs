@@ -321,13 +321,14 @@ impl Sessions {
         }
         let app = self.proved(proof)?;
         let now = self.clock.now();
+        // As it stands in the token: in whole seconds.
+        let expires_at = Timestamp::from_secs(now.plus(ttl).secs());
         let claims = MintedClaims {
             app: app.id,
             subject,
             token: TokenId::generate()?,
-            issued_at: now,
-            // As it stands in the token: in whole seconds.
-            expires_at: Timestamp::from_secs(now.plus(ttl).secs()),
+            issued_at: self.skew.shared(now).min(expires_at),
+            expires_at,
             roles: granted(request.roles, app.roles),
             permissions: granted(request.permissions, app.permissions),
         };

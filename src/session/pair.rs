@@ -111,10 +111,11 @@ impl Sessions {
     ) -> Result<Pair, PairError> {
         let profile = self.settings.profile_claims;
         let ends = now.plus(self.jittered_access_ttl()?).min(session.expires_at);
+        // As it stands in the token: in whole seconds.
+        let expires_at = Timestamp::from_secs(ends.secs());
         let claims = AccessClaims {
-            issued_at: now,
-            // As it stands in the token: in whole seconds.
-            expires_at: Timestamp::from_secs(ends.secs()),
+            issued_at: self.skew.shared(now).min(expires_at),
+            expires_at,
             subject: user.id.to_string(),
             session: Some(session.id),
             generation: session.generation,

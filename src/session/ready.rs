@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Sessions;
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// Why the gateway should be sent no traffic.
@@ -75,6 +75,12 @@ impl Skew {
     pub(super) fn apart(&self) -> Option<i64> {
         let apart = self.0.load(Ordering::Relaxed);
         (Duration::from_millis(apart.unsigned_abs()) > APART_MAX).then_some(apart)
+    }
+
+    /// The moment that our `now` is by the clock that all replicas share: what one of them cuts off
+    /// as of a moment is compared with when others have issued. Exact to the time that asking took.
+    pub(super) fn shared(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_millis(now.millis().saturating_sub(self.0.load(Ordering::Relaxed)))
     }
 
     /// Asks the store for its time. How long that took is how much less is known.

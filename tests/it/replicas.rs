@@ -346,3 +346,47 @@ fn clocks_a_little_apart_change_nothing_for_those_who_go_from_one_to_another() {
         }
     }
 }
+
+#[test]
+fn what_one_clock_cuts_off_is_cut_off_by_all_and_what_is_issued_then_is_good_at_once() {
+    let cluster = Cluster::start();
+    let gates = [-1_500, 1_500].map(|millis| gate_with_a_clock_off_by(&cluster.url(), millis));
+    // The command line goes by another clock than either.
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[store]\nurl = \"{}\"\n[[upstream]]\nname = \"app\"\n\
+         servers = [\"http://127.0.0.1:1\"]\n{ROUTES}",
+        cluster.url()
+    );
+    Process::configure(folder.path(), &text);
+    gates[0].1.add_user("ada", &["editor"], &[]);
+    for (_, gate) in &gates {
+        let mut client = gate.signed_in("ada");
+        let everywhere = |client: &Client| {
+            gates.each_ref().map(|(_, to)| {
+                let mut there = to.client();
+                there.jar = client.jar.clone();
+                there.jar.remove(REFRESH);
+                there.get("/a").status
+            })
+        };
+        assert_eq!(everywhere(&client), [200, 200]);
+        let output = sallyport(folder.path(), &["user", "revoke", "ada", "--role", "editor"], "");
+        assert!(output.status.success(), "{output:?}");
+        let waited = Stopwatch::start();
+        while everywhere(&client) != [401, 401] {
+            let late = waited.elapsed() > Duration::from_secs(1);
+            assert!(!late, "who had a role keeps it: {:?}", everywhere(&client));
+        }
+        let waited = Stopwatch::start();
+        loop {
+            assert_eq!(client.post("/auth/refresh").status, 200);
+            if everywhere(&client) == [200, 200] {
+                break;
+            }
+            assert!(waited.elapsed() < Duration::from_millis(500), "what is new is refused");
+        }
+        let output = sallyport(folder.path(), &["user", "grant", "ada", "--role", "editor"], "");
+        assert!(output.status.success(), "{output:?}");
+    }
+}
