@@ -236,15 +236,33 @@ fn room() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|source| Failure::Io { what: "a runtime could not be made", source })
 }
 
+/// The present moment, by the clock that the replicas share: what is cut off now was issued by theirs.
+async fn present(store: &dyn Store) -> Result<Timestamp, StoreError> {
+    Ok(store.shared_clock().await?.unwrap_or_else(|| Clock::system().now()))
+}
+
 impl Desk {
     fn open(path: &std::path::Path) -> Result<Self, Failure> {
         let config = Config::load(path)?;
         let room = room()?;
         let store = room.block_on(store::open(&config.store))?;
-        // By the clock that the replicas share: what is cut off now was issued by theirs.
-        let shared = room.block_on(store.shared_clock())?;
-        let now = shared.unwrap_or_else(|| Clock::system().now());
+        let now = room.block_on(present(&*store))?;
         Ok(Self { config, store, room, now })
+    }
+
+    /// Makes a change, and one that `cuts_off` tokens once more, as of a moment after it was made: until then
+    /// gateways issue on the old terms, and that is to be cut off as well.
+    fn make<T, F>(&self, cuts_off: bool, change: impl Fn(Timestamp) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.room.block_on(async {
+            let made = change(self.now).await?;
+            match cuts_off {
+                true => Ok(change(present(&*self.store).await?).await?),
+                false => Ok(made),
+            }
+        })
     }
 
     /// The account with this name, or a failure that says so.
@@ -254,8 +272,8 @@ impl Desk {
         found.ok_or_else(|| Failure::NotFound(format!("there is no user {name:?}")))
     }
 
-    /// Until when what is revoked now must be remembered.
-    fn revoked_until(&self) -> Timestamp {
-        crate::session::revoked_until(&self.config.session, self.now)
+    /// Until when what is revoked at `now` must be remembered.
+    fn revoked_until(&self, now: Timestamp) -> Timestamp {
+        crate::session::revoked_until(&self.config.session, now)
     }
 }

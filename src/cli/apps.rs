@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::users::{Rights, checked, fit_a_token, from_stdin, sorted};
-use super::{Desk, Failure, Shown, output};
+use super::{Desk, Failure, Shown, output, present};
 use crate::id::{AppId, TokenId};
 use crate::secret::Secret;
 use crate::session::{
@@ -170,8 +170,14 @@ impl Desk {
             }
             AppCommand::Remove { id } => {
                 let id = app_id(&id)?;
-                let until = minted_revoked_until(&self.config.token.minted, self.now);
-                self.room.block_on(self.store.remove_app(&id, self.now, until))?;
+                let change = AppChange { disabled: Some(true), ..AppChange::default() };
+                let until = |now| minted_revoked_until(&self.config.token.minted, now);
+                // Mints no more, and then all that it has minted is cut off.
+                self.room.block_on(async {
+                    self.store.change_app(&id, &change, self.now, until(self.now)).await?;
+                    let now = present(&*self.store).await?;
+                    self.store.remove_app(&id, now, until(now)).await
+                })?;
                 output::say(format_args!("{id} is removed; its tokens are refused"));
                 self.note(self.event(AuditKind::AppRemoved).about(id.as_str()))
             }
@@ -238,8 +244,10 @@ impl Desk {
         done: &str,
     ) -> Result<(), Failure> {
         let id = app_id(id)?;
-        let until = minted_revoked_until(&self.config.token.minted, self.now);
-        self.room.block_on(self.store.change_app(&id, change, self.now, until))?;
+        self.make(change.outdates_tokens(), |now| {
+            let until = minted_revoked_until(&self.config.token.minted, now);
+            self.store.change_app(&id, change, now, until)
+        })?;
         output::say(format_args!("{id} {done}"));
         self.note(self.event(AuditKind::AppChanged).about(&format!("{id} {told}")))
     }

@@ -66,7 +66,7 @@ impl Desk {
     }
 
     fn session_end(&self, id: Option<&str>, user: Option<&str>) -> Result<(), Failure> {
-        let until = self.revoked_until();
+        let until = self.revoked_until(self.now);
         let reason = EndReason::Operator;
         if let Some(name) = user {
             let user = self.user(name)?;

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use super::import::Source;
 use super::links::lifetime;
-use super::{Desk, Failure, Shown, output};
+use super::{Desk, Failure, Shown, output, present};
 use crate::id::UserId;
 use crate::secret::{PasswordHash, Secret};
 use crate::session::{Fitness, Recipe, login_key};
@@ -197,8 +197,14 @@ impl Desk {
             }
             UserCommand::Remove { name } => {
                 let user = self.user(&name)?;
-                let until = self.revoked_until();
-                self.room.block_on(self.store.remove_user(user.id, self.now, until))?;
+                let change = UserChange { disabled: Some(true), ..UserChange::default() };
+                // Is given nothing more, and then all that was given is cut off.
+                self.room.block_on(async {
+                    let until = self.revoked_until(self.now);
+                    self.store.change_user(user.id, &change, None, self.now, until).await?;
+                    let now = present(&*self.store).await?;
+                    self.store.remove_user(user.id, now, self.revoked_until(now)).await
+                })?;
                 output::say(format_args!("{} is removed", user.login));
                 self.note(self.event(AuditKind::UserRemoved).of(&user))
             }
@@ -249,8 +255,9 @@ impl Desk {
         event: AuditEvent,
         done: &str,
     ) -> Result<(), Failure> {
-        let until = self.revoked_until();
-        self.room.block_on(self.store.change_user(user.id, change, None, self.now, until))?;
+        self.make(change.outdates_tokens(), |now| {
+            self.store.change_user(user.id, change, None, now, self.revoked_until(now))
+        })?;
         output::say(format_args!("{} {done}", user.login));
         self.note(event.of(user))
     }

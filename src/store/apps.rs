@@ -156,7 +156,7 @@ impl AppChange {
     }
 
     /// Whether what the app has minted says what is no longer so.
-    pub(super) fn outdates_tokens(&self) -> bool {
+    pub fn outdates_tokens(&self) -> bool {
         self.disabled == Some(true)
             || !self.revoke_roles.is_empty()
             || !self.revoke_permissions.is_empty()

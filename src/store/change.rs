@@ -32,7 +32,7 @@ impl UserChange {
 
     /// Whether every token that the user holds says something that is no longer so. Who still has
     /// a session gets a new one with the next refresh.
-    pub(super) fn outdates_tokens(&self) -> bool {
+    pub fn outdates_tokens(&self) -> bool {
         let lists = [
             &self.grant_roles,
             &self.revoke_roles,

@@ -1,5 +1,6 @@
 //! Apps: who may mint tokens, what is minted, what such a token opens, and how it ends.
 
+use std::thread;
 use std::time::Duration;
 
 use base64::Engine;
@@ -278,7 +279,7 @@ fn only_failed_attempts_count_and_only_where_they_came_from() {
 fn many_that_an_app_asks_for_at_once_are_all_minted() {
     let upstream = application();
     let gate = gate(&upstream, "");
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for thread in 0..16 {
             let gate = &gate;
             scope.spawn(move || {
@@ -769,5 +770,57 @@ fn a_stream_ends_with_the_token_or_the_app_that_opened_it() {
             assert_eq!(ask(&gate, "/auth/token/revoke", &body).status, 200);
         }
         assert_eq!(wire.bytes(5).unwrap(), b"0\r\n\r\n", "a proper end");
+    }
+}
+
+#[test]
+fn what_an_app_mints_while_it_is_disabled_or_removed_is_cut_off_too() {
+    let upstream = application();
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        format!("[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n{ROUTES}", upstream.url());
+    Process::configure(folder.path(), &text);
+    // Some times, for whether something falls into the gap is chance.
+    let commands = ["disable", "remove"].repeat(4);
+    for number in 0..commands.len() {
+        let id = format!("quest-{number}");
+        let input = format!("{SECRET}\n");
+        let added = sallyport(folder.path(), &["app", "add", &id, "--secret-stdin"], &input);
+        assert!(added.status.success(), "{added:?}");
+    }
+    let process = Process::start(folder.path());
+    for (number, command) in commands.into_iter().enumerate() {
+        let id = format!("quest-{number}");
+        let body = json!({ "app_id": id, "app_secret": SECRET, "user_id": "usr" });
+        let first = process.client().ask("POST", "/auth/token").json(&body).send();
+        assert_eq!(first.status, 200, "{first:?}");
+        let minted: Vec<String> = thread::scope(|scope| {
+            let minting = [(); 4].map(|()| {
+                scope.spawn(|| {
+                    let mut client = process.client();
+                    let mut minted = Vec::new();
+                    loop {
+                        let answer = client.ask("POST", "/auth/token").json(&body).send();
+                        if answer.status == 401 {
+                            return minted;
+                        }
+                        assert_eq!(answer.status, 200, "{answer:?}");
+                        minted.push(answer.json()["token"].as_str().unwrap().to_owned());
+                    }
+                })
+            });
+            let done = sallyport(folder.path(), &["app", command, &id], "");
+            assert!(done.status.success(), "{done:?}");
+            minting.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        let mut client = process.client();
+        assert!(!minted.is_empty());
+        // The last are those that were minted in the meantime.
+        for token in minted.iter().rev().take(400) {
+            let waited = Stopwatch::start();
+            while client.ask("GET", "/page").bearer(token).send().status != 401 {
+                assert!(waited.elapsed() < Duration::from_secs(1), "{command}: it lives on");
+            }
+        }
     }
 }
