@@ -320,38 +320,42 @@ impl Sessions {
             return Err(AppError::BadSubject);
         }
         let app = self.proved(proof)?;
+        // Read before the app is, so that what is taken from it after that cuts off what is signed below.
         let now = self.clock.now();
         // As it stands in the token: in whole seconds.
         let expires_at = Timestamp::from_secs(now.plus(ttl).secs());
+        let noted = MintedToken { id: TokenId::generate()?, app: app.id, subject, expires_at };
+        let (store, note) = (self.store.clone(), noted.clone());
+        let app = match self.on_room(async move { store.mint(&note, now).await }).await {
+            Ok(app) if is_secret_of(&app, &proof.secret) => app,
+            // Removed, disabled, or without this secret since this process last looked.
+            Ok(_) | Err(StoreError::NoSuchApp) => return Err(self.outdated(proof)),
+            Err(error) => return Err(error.into()),
+        };
         let claims = MintedClaims {
             app: app.id,
-            subject,
-            token: TokenId::generate()?,
+            subject: noted.subject,
+            token: noted.id,
             issued_at: self.skew.shared(now).min(expires_at),
             expires_at,
             roles: granted(request.roles, app.roles),
             permissions: granted(request.permissions, app.permissions),
         };
         let token = self.keys.ring().sign_minted(&claims, now)?;
-        let noted = MintedToken {
-            id: claims.token,
-            app: claims.app.clone(),
-            subject: claims.subject.clone(),
-            expires_at: claims.expires_at,
+        Ok(Minted { token, claims })
+    }
+
+    /// The refusal of a proof that was right a moment ago: nothing was guessed.
+    fn outdated(&self, proof: &AppProof) -> AppError {
+        let (account, client) = (proof.app.as_str(), proof.client);
+        let guess = Guess { act: Act::Mint, account, client, device: None };
+        let charge = match self.limits.charge(guess) {
+            Ok(charge) => charge,
+            Err(allowance) => return AppError::Limited(allowance),
         };
-        let store = self.store.clone();
-        match self.on_room(async move { store.mint(&noted, now).await }).await {
-            // Removed or disabled since this process last looked. The proof was right.
-            Err(StoreError::NoSuchApp) => {
-                let (account, client) = (proof.app.as_str(), proof.client);
-                let guess = Guess { act: Act::Mint, account, client, device: None };
-                let charge = self.limits.charge(guess).map_err(AppError::Limited)?;
-                let allowance = charge.allowance();
-                charge.refund();
-                Err(AppError::Refused(allowance))
-            }
-            noted => Ok(noted.map(|()| Minted { token, claims })?),
-        }
+        let allowance = charge.allowance();
+        charge.refund();
+        AppError::Refused(allowance)
     }
 
     /// The app that `proof` proves to speak for. Who proves nothing is told of.

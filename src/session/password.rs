@@ -247,7 +247,8 @@ impl Hashers {
         self.queue.lock().jobs.len()
     }
 
-    async fn run<T: Send + 'static>(
+    /// Runs `work` on a hashing thread, once it has its turn.
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, HashError> {

@@ -52,9 +52,10 @@ pub trait Apps: Send + Sync + 'static {
         now: Timestamp,
         revoked_until: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Notes a token that is about to be given out, and its user unless they are known already.
-    /// `NoSuchApp` if the app is gone or disabled at that moment.
-    async fn mint(&self, minted: &MintedToken, at: Timestamp) -> Result<(), StoreError>;
+    /// Notes a token that is about to be given out, and its user unless they are known already. Returns
+    /// the app as it is at that moment: a token may say nothing that was taken from it before, and what is
+    /// taken after cuts the token off. `NoSuchApp` if the app is gone or disabled at that moment.
+    async fn mint(&self, minted: &MintedToken, at: Timestamp) -> Result<App, StoreError>;
     /// A token that was minted and has not been swept.
     async fn minted(&self, id: TokenId) -> Result<Option<MintedToken>, StoreError>;
 }

@@ -1,5 +1,7 @@
 //! Sessions over a real SQLite file, with the clock moved by hand.
 
+mod apps;
+mod changes;
 mod login;
 mod refresh;
 

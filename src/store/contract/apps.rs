@@ -131,6 +131,23 @@ pub(super) async fn minting_notes_the_token_and_makes_its_user_once(place: &impl
     assert_eq!(store.minted(TokenId::generate().unwrap()).await.unwrap(), None);
 }
 
+pub(super) async fn minting_tells_what_the_app_is_at_that_moment(place: &impl Place) {
+    let (here, there) = (place.open().await, place.open().await);
+    here.add_app(&app("quest")).await.unwrap();
+    let mint = async || there.mint(&token("quest", "ada", later(5)), NOW).await.unwrap();
+    assert_eq!(mint().await, app("quest"));
+    let taken = AppChange {
+        grant_roles: vec!["player".to_owned()],
+        revoke_permissions: vec!["write".to_owned()],
+        add_secret: Some(secret("00000002")),
+        remove_secret: Some("00000001".to_owned()),
+        ..AppChange::default()
+    };
+    let changed = change(&*here, "quest", taken).await.unwrap();
+    assert_eq!(mint().await, changed);
+    assert_eq!(changed.permissions, ["read"]);
+}
+
 pub(super) async fn the_users_of_apps_are_no_accounts(place: &impl Place) {
     let store = place.open().await;
     for name in ["quest", "other"] {

@@ -117,6 +117,7 @@ macro_rules! every_promise {
                 secrets_are_rolled_one_by_one_and_bounded,
                 taking_rights_from_an_app_refuses_what_it_minted,
                 minting_notes_the_token_and_makes_its_user_once,
+                minting_tells_what_the_app_is_at_that_moment,
                 the_users_of_apps_are_no_accounts,
                 a_disabled_or_removed_app_mints_nothing,
                 ended_tokens_and_the_users_of_removed_apps_are_swept,

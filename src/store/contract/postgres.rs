@@ -12,6 +12,7 @@ use super::{NOW, Place, Store, later, signed_in};
 use crate::clock::Stopwatch;
 use crate::id::TokenId;
 use crate::secret::Secret;
+use crate::store::apps::MintedToken;
 use crate::store::postgres::{Postgres, Reach};
 use crate::store::rows::EndReason;
 use crate::store::seal::Seal;
@@ -123,6 +124,41 @@ async fn postgres_shows_what_an_act_has_numbered_within_its_longest_act_or_never
     assert!(round.elapsed() < store.longest_act(), "{:?}", round.elapsed());
     drop(connection);
     assert_eq!(store.revocations(0, NOW).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn postgres_lets_a_mint_wait_for_a_change_of_its_app_and_gives_what_is_left() {
+    let place = Schema::fresh().await;
+    let store = place.open().await;
+    let mut connection = PgConnection::connect(&place.url).await.unwrap();
+    // Of its own: in a transaction the activity is looked at once.
+    let mut watch = PgConnection::connect(&place.url).await.unwrap();
+    let quest = "INSERT INTO apps (id, name, secrets, roles, permissions, disabled, created_at) \
+                 VALUES ('quest', NULL, '[]', '[\"player\"]', '[]', FALSE, 0)";
+    sqlx::raw_sql(quest).execute(&mut connection).await.unwrap();
+    for (change, roles) in [("roles = '[]'", Some(0)), ("disabled = TRUE", None)] {
+        // Not committed yet.
+        let under_way = AssertSqlSafe(format!("BEGIN; UPDATE apps SET {change}"));
+        sqlx::raw_sql(under_way).execute(&mut connection).await.unwrap();
+        let (id, app) = (TokenId::generate().unwrap(), "quest".parse().unwrap());
+        let minted = MintedToken { id, app, subject: "ada".to_owned(), expires_at: later(5) };
+        let minting = tokio::spawn({
+            let store = store.clone();
+            async move { store.mint(&minted, NOW).await }
+        });
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE application_name = $1 AND wait_event_type = 'Lock'";
+        let count = || sqlx::query_scalar::<_, i64>(waiting).bind(&place.name);
+        while count().fetch_one(&mut watch).await.unwrap() == 0 {
+            assert!(!minting.is_finished(), "it did not wait");
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut connection).await.unwrap();
+        let minted = minting.await.unwrap();
+        match roles {
+            Some(left) => assert_eq!(minted.unwrap().roles.len(), left),
+            None => assert!(matches!(minted, Err(StoreError::NoSuchApp)), "{minted:?}"),
+        }
+    }
 }
 
 #[tokio::test]

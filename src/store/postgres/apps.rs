@@ -144,24 +144,27 @@ impl Apps for Postgres {
         removed.await
     }
 
-    async fn mint(&self, minted: &MintedToken, at: Timestamp) -> Result<(), StoreError> {
+    async fn mint(&self, minted: &MintedToken, at: Timestamp) -> Result<App, StoreError> {
         let minted = minted.clone();
         let noted = self.act(move |connection| {
             Box::pin(async move {
                 // One statement, since it is one round trip. Of two that come first for a user, the
                 // later waits for the earlier, here as there.
                 let sql = "WITH app AS MATERIALIZED \
-                           (SELECT id FROM apps WHERE id = $2 AND NOT disabled FOR SHARE), \
+                           (SELECT id, name, secrets, roles, permissions, disabled, created_at \
+                           FROM apps WHERE id = $2 AND NOT disabled FOR SHARE), \
                            known AS (INSERT INTO users (id, login, login_key, roles, permissions, \
                            disabled, created_at) SELECT $3, $5, $6, '[]', '[]', FALSE, $7 FROM app \
                            ON CONFLICT DO NOTHING), \
                            named AS (INSERT INTO identities (provider, subject, user_id) \
-                           SELECT $8, $9, $3 FROM app ON CONFLICT DO NOTHING) \
-                           INSERT INTO minted_tokens (id, app, user_id, expires_at) \
-                           SELECT $1, id, $3, $4 FROM app";
+                           SELECT $8, $9, $3 FROM app ON CONFLICT DO NOTHING), \
+                           noted AS (INSERT INTO minted_tokens (id, app, user_id, expires_at) \
+                           SELECT $1, id, $3, $4 FROM app) \
+                           SELECT id, name, secrets, roles, permissions, disabled, created_at \
+                           FROM app";
                 let user = minted.user();
                 let (login, login_key) = names(&minted);
-                let done = sqlx::query(sql)
+                let app = sqlx::query_as::<_, AppColumns>(sql)
                     .bind(minted.id.as_bytes().as_slice())
                     .bind(minted.app.as_str())
                     .bind(user.as_bytes().as_slice())
@@ -171,9 +174,9 @@ impl Apps for Postgres {
                     .bind(at.millis())
                     .bind(provider(minted.app.as_str()))
                     .bind(&minted.subject)
-                    .execute(connection)
+                    .fetch_optional(connection)
                     .await?;
-                if done.rows_affected() == 0 { Err(StoreError::NoSuchApp) } else { Ok(()) }
+                app.ok_or(StoreError::NoSuchApp)?.try_into()
             })
         });
         noted.await

@@ -126,23 +126,25 @@ impl Apps for Sqlite {
         Ok(())
     }
 
-    async fn mint(&self, minted: &MintedToken, at: Timestamp) -> Result<(), StoreError> {
+    async fn mint(&self, minted: &MintedToken, at: Timestamp) -> Result<App, StoreError> {
         let minted = minted.clone();
         let noted = self.writer.act(Extent::Several, move |connection| {
             Box::pin(async move {
                 let user = minted.user();
+                let row = select(&minted.app).fetch_optional(&mut *connection).await?;
+                let app = App::try_from(row.ok_or(StoreError::NoSuchApp)?)?;
+                if app.disabled {
+                    return Err(StoreError::NoSuchApp);
+                }
                 let sql = "INSERT INTO minted_tokens (id, app, user_id, expires_at) \
-                           SELECT $1, id, $3, $4 FROM apps WHERE id = $2 AND disabled = 0";
-                let done = sqlx::query(sql)
+                           VALUES ($1, $2, $3, $4)";
+                sqlx::query(sql)
                     .bind(minted.id.as_bytes().as_slice())
                     .bind(minted.app.as_str())
                     .bind(user.as_bytes().as_slice())
                     .bind(minted.expires_at.millis())
                     .execute(&mut *connection)
                     .await?;
-                if done.rows_affected() == 0 {
-                    return Err(StoreError::NoSuchApp);
-                }
                 let (login, login_key) = names(&minted);
                 let sql = "INSERT INTO users (id, login, login_key, roles, permissions, disabled, \
                            created_at) VALUES ($1, $2, $3, '[]', '[]', 0, $4) \
@@ -162,7 +164,7 @@ impl Apps for Sqlite {
                     .bind(user.as_bytes().as_slice())
                     .execute(connection)
                     .await?;
-                Ok(())
+                Ok(app)
             })
         });
         noted.await
