@@ -113,8 +113,9 @@ impl Sessions {
         let ends = now.plus(self.jittered_access_ttl()?).min(session.expires_at);
         // As it stands in the token: in whole seconds.
         let expires_at = Timestamp::from_secs(ends.secs());
+        let issued_at = self.skew.shared(now).min(expires_at);
         let claims = AccessClaims {
-            issued_at: self.skew.shared(now).min(expires_at),
+            issued_at,
             expires_at,
             subject: user.id.to_string(),
             session: Some(session.id),
@@ -126,7 +127,8 @@ impl Sessions {
             roles: user.roles.clone(),
             permissions: user.permissions.clone(),
             amr: session.amr.clone(),
-            auth_time: session.auth_time,
+            // By our own clock: a token says of nobody that they proved who they are after it was issued.
+            auth_time: session.auth_time.min(issued_at),
         };
         let access = self.keys.ring().sign_access(&claims, now)?;
         let off = self.settings.session.refresh == RefreshStyle::Off;
