@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
-use super::{NOW, Place, Store, later, signed_in};
+use super::{NOW, Place, Store, later, races, signed_in};
 use crate::clock::Stopwatch;
 use crate::id::TokenId;
 use crate::secret::Secret;
@@ -158,6 +158,16 @@ async fn postgres_lets_a_mint_wait_for_a_change_of_its_app_and_gives_what_is_lef
             Some(left) => assert_eq!(minted.unwrap().roles.len(), left),
             None => assert!(matches!(minted, Err(StoreError::NoSuchApp)), "{minted:?}"),
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_that_isolates_more_by_default_is_no_other_store() {
+    for level in ["repeatable%20read", "serializable"] {
+        let mut place = Schema::fresh().await;
+        place.url.push_str(&format!("&options[default_transaction_isolation]={level}"));
+        races::of_fifty_rotations_of_one_generation_exactly_one_is_done(&place).await;
+        races::no_session_survives_the_disabling_it_raced(&place).await;
     }
 }
 

@@ -142,6 +142,12 @@ async fn needs(connection: &mut PgConnection) -> Result<Option<i64>, StoreError>
     Ok(sqlx::query_scalar(needs).fetch_one(connection).await?)
 }
 
+/// A connection on which each statement sees what was committed before it, and who waited for a row sees
+/// what became of it: all rules of the store rest on that, and a server or a role may have another default.
+pub(super) fn isolated(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([("default_transaction_isolation", "read committed")])
+}
+
 /// The server's own bounds. Zero is none.
 pub(super) fn bounds(statement: Duration, lock: Duration) -> [(&'static str, String); 3] {
     let millis = |wait: Duration| wait.as_millis().to_string();

@@ -19,7 +19,7 @@ impl Pooler {
         // One message, so one round trip. The driver prepares each statement under a name, counted
         // on its own connection; that may stand already on the one that was lent. The bounds are
         // the transaction's: a pooler refuses settings of a connection.
-        let mut begin = "BEGIN; DEALLOCATE ALL".to_owned();
+        let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED; DEALLOCATE ALL".to_owned();
         for (name, millis) in bounds(waits.lock, waits.lock) {
             begin.push_str(&format!("; SET LOCAL {name} = {millis}"));
         }

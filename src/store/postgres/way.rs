@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, Connection, PgPool, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::open::bounds;
+use super::open::{bounds, isolated};
 use super::pooler::Pooler;
 use super::shelf::{Shelf, Taken};
 use crate::clock::Stopwatch;
@@ -59,7 +59,7 @@ impl Way {
         let hosts: Vec<PgConnectOptions> = hosts
             .into_iter()
             .map(|one| match pooler {
-                None => one.options(bounds(waits.lock, waits.lock)),
+                None => isolated(one).options(bounds(waits.lock, waits.lock)),
                 Some(_) => Pooler::options(one),
             })
             .collect();
