@@ -3,7 +3,7 @@
 //! * `documents`: what the documents say of files, tests and configurations is so;
 //! * `imports`: the walls between the rooms of `src/` stand;
 //! * `access_table`, `spoofing`, `paths`: who is let in where, and in whose name;
-//! * `sessions`, `endings`: a login's whole life;
+//! * `sessions`, `endings`, `rights`: a login's whole life, and what is taken in its midst;
 //! * `accounts`: signup, setup, invite, reset, password, the list of one's sessions;
 //! * `machines`: apps, and the tokens that they mint;
 //! * `doors`, `names`: the listeners beside the gate; certificates;
@@ -68,6 +68,7 @@ mod proxying;
 mod real_servers;
 mod replace;
 mod replicas;
+mod rights;
 mod secrets;
 mod sessions;
 mod smuggling;
