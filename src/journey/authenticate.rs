@@ -250,28 +250,34 @@ impl Journey {
         let Found::One(token) = presented.refresh.read() else {
             return Ok(Credential::None(Rejection::MissingToken));
         };
-        let sessions = &self.shared.sessions;
-        match sessions.refresh(token, visit.client).await {
-            Ok(refreshed) => {
-                let now = self.shared.clock.now();
-                let pair = &refreshed.pair;
-                let values = self.shared.endpoints.pair_cookies(pair, now);
-                let held = Some((Arc::clone(&pair.claims), pair.issued_at));
-                visit.cookies = PendingCookies { values, pair: held };
-                match self.verify(&refreshed.pair.access, Taken::Access, now) {
-                    Ok(known) => Ok(Credential::Valid(known, Source::Cookie)),
-                    Err(refused) => Ok(Credential::Invalid(refused.into())),
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.shared.sessions.refresh(token, visit.client).await {
+                Ok(refreshed) => {
+                    let now = self.shared.clock.now();
+                    let pair = &refreshed.pair;
+                    let values = self.shared.endpoints.pair_cookies(pair, now);
+                    let held = Some((Arc::clone(&pair.claims), pair.issued_at));
+                    visit.cookies = PendingCookies { values, pair: held };
+                    match self.verify(&refreshed.pair.access, Taken::Access, now) {
+                        Ok(known) => return Ok(Credential::Valid(known, Source::Cookie)),
+                        // The account was changed since it was read for this: what is so now is in
+                        // another, for which the token is good again.
+                        Err(Refused::Outdated) if tries < REFRESHES_MAX => {}
+                        Err(refused) => return Ok(Credential::Invalid(refused.into())),
+                    }
                 }
-            }
-            Err(error) => {
-                if error.is_final() {
-                    let values = self.shared.endpoints.cleared_cookies();
-                    visit.cookies = PendingCookies { values, pair: None };
-                }
-                match error {
-                    // We could not find out: that is our fault, and nobody is logged out for it.
-                    RefreshError::Unavailable(_) => Err(error.into()),
-                    error => Ok(Credential::Invalid(error.into())),
+                Err(error) => {
+                    if error.is_final() {
+                        let values = self.shared.endpoints.cleared_cookies();
+                        visit.cookies = PendingCookies { values, pair: None };
+                    }
+                    return match error {
+                        // We could not find out: that is our fault, and nobody is logged out for it.
+                        RefreshError::Unavailable(_) => Err(error.into()),
+                        error => Ok(Credential::Invalid(error.into())),
+                    };
                 }
             }
         }
@@ -378,6 +384,9 @@ impl Journey {
         }
     }
 }
+
+/// How often one request has its session refreshed, if the account is changed each time.
+const REFRESHES_MAX: u32 = 4;
 
 /// Why an access token is no good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,6 +48,21 @@ fn given(gateway: &Process, name: &str, by_login: bool, taken: &AtomicBool) -> V
     }
 }
 
+/// Has `name`'s session refreshed in passing, again and again, while its rights are changed: that leads
+/// nobody to the login. How often.
+fn refreshed_in_passing(gateway: &Process, name: &str, over: &AtomicBool) -> usize {
+    let mut client = gateway.client();
+    assert_eq!(client.log_in(name, PASSWORD, true).status, 200);
+    let mut times = 0;
+    while !over.load(Ordering::SeqCst) {
+        client.jar.remove(ACCESS);
+        let answer = client.get("/a");
+        assert_eq!(answer.status, 200, "{answer:#?}");
+        times += 1;
+    }
+    times
+}
+
 /// Takes the role of `name`, or all, by `command` in the midst of logins and refreshes at all `gateways`.
 fn storm(folder: &Path, gateways: &[Process], name: &str, command: &[&str]) {
     add_user(folder, name);
@@ -106,6 +121,29 @@ fn application() -> Upstream {
 
 fn before(upstream: &Upstream, lines: &str) -> String {
     format!("{lines}[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n{ROUTES}", upstream.url())
+}
+
+#[test]
+fn nobody_is_led_to_the_login_because_a_right_is_given_or_taken_at_that_moment() {
+    let upstream = application();
+    let folder = tempfile::tempdir().unwrap();
+    Process::configure(folder.path(), &before(&upstream, ""));
+    add_user(folder.path(), "ada");
+    let gateway = Process::start(folder.path());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let browsers = [(); 4].map(|()| {
+            let (gateway, over) = (&gateway, &over);
+            scope.spawn(move || refreshed_in_passing(gateway, "ada", over))
+        });
+        for command in ["grant", "revoke"].repeat(8) {
+            run(folder.path(), &["user", command, "ada", "--role", "editor"]);
+        }
+        over.store(true, Ordering::SeqCst);
+        for browser in browsers {
+            assert!(browser.join().unwrap() > 0);
+        }
+    });
 }
 
 #[test]
