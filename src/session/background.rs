@@ -16,6 +16,7 @@ use super::limits::Limits;
 use super::password::Hashers;
 use super::progress::Progress;
 use super::pulse::Pulse;
+use super::ready::Skew;
 use super::stats::Stats;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::config;
@@ -59,7 +60,7 @@ pub(super) async fn follow(
     revoked: Arc<RevokedSet>,
     keys: Arc<Keys>,
     pulse: Arc<Pulse>,
-    clock: Clock,
+    (clock, skew): (Clock, Arc<Skew>),
     mut progress: Progress,
 ) {
     let mut failing = false;
@@ -74,6 +75,8 @@ pub(super) async fn follow(
         let all = failing || present != epoch || all_read.elapsed() > READ_ALL_EVERY;
         let read = match heard {
             Ok(()) if failing || present != epoch => {
+                // Another server has another clock.
+                skew.measure(&*store, &clock).await;
                 let given = give_back(&*store, &revoked, &clock).await;
                 if given.is_ok() {
                     epoch = present;

@@ -248,7 +248,7 @@ impl Sessions {
             revoked.clone(),
             keys.clone(),
             pulse.clone(),
-            clock.clone(),
+            (clock.clone(), skew.clone()),
             progress,
         );
         let sweep =

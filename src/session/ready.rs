@@ -113,7 +113,7 @@ impl Skew {
     }
 
     /// Asks the store for its time. While it does not answer, what was measured before stands.
-    async fn measure(&self, store: &dyn Store, clock: &Clock) {
+    pub(super) async fn measure(&self, store: &dyn Store, clock: &Clock) {
         if let Some(later) = read(store, clock).await {
             let mut ahead = self.ahead();
             *ahead = ahead.and(later);
