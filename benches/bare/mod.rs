@@ -126,8 +126,11 @@ async fn mint(connection: &mut SqliteConnection, number: usize) {
     // Sixteen bytes that are the same for the same user.
     let user = format!("{:016}", number % 10_000);
     let id = TokenId::generate().unwrap();
+    let sql = "SELECT id, name, secrets, roles, permissions, disabled, created_at FROM apps \
+               WHERE id = 'app'";
+    sqlx::query(sql).fetch_one(&mut *connection).await.unwrap();
     let sql = "INSERT INTO minted_tokens (id, app, user_id, expires_at) \
-               SELECT $1, id, $2, 5000000000000 FROM apps WHERE id = 'app' AND disabled = 0";
+               VALUES ($1, 'app', $2, 5000000000000)";
     let noted = sqlx::query(sql).bind(id.as_bytes().as_slice()).bind(user.as_bytes());
     noted.execute(&mut *connection).await.unwrap();
     let sql = "INSERT INTO users (id, login, login_key, roles, permissions, disabled, created_at) \
@@ -233,13 +236,15 @@ const LOGIN_REST: &str = "', 7, NULL, NULL FROM users WHERE id = :uid AND NOT di
     FROM asked, held WHERE attempts.key = asked.key AND held.key = asked.key;\n";
 
 const MINT: &str = "\\set n random(1, 10000)\n\
-    WITH app AS MATERIALIZED (SELECT id FROM apps WHERE id = 'app' AND NOT disabled FOR SHARE), \
+    WITH app AS MATERIALIZED (SELECT id, name, secrets, roles, permissions, disabled, created_at \
+    FROM apps WHERE id = 'app' AND NOT disabled FOR SHARE), \
     known AS (INSERT INTO users (id, login, login_key, roles, permissions, disabled, created_at) \
     SELECT decode(lpad(to_hex(:n::bigint), 32, 'f'), 'hex'), 'bare-' || :n, 'bare-' || :n, \
     '[]', '[]', FALSE, 1 FROM app ON CONFLICT DO NOTHING), \
     named AS (INSERT INTO identities (provider, subject, user_id) \
     SELECT 'app=app', 'bare-' || :n, decode(lpad(to_hex(:n::bigint), 32, 'f'), 'hex') FROM app \
-    ON CONFLICT DO NOTHING) \
-    INSERT INTO minted_tokens (id, app, user_id, expires_at) \
+    ON CONFLICT DO NOTHING), \
+    noted AS (INSERT INTO minted_tokens (id, app, user_id, expires_at) \
     SELECT uuid_send(gen_random_uuid()), id, decode(lpad(to_hex(:n::bigint), 32, 'f'), 'hex'), \
-    5000000000000 FROM app;\n";
+    5000000000000 FROM app) \
+    SELECT id, name, secrets, roles, permissions, disabled, created_at FROM app;\n";
