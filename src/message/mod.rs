@@ -8,6 +8,7 @@ pub mod fields;
 pub mod form;
 pub mod forwarded;
 pub mod host;
+pub mod http1;
 pub mod path;
 pub mod present;
 pub mod reject;

@@ -3,9 +3,9 @@
 use bytes::BytesMut;
 use http::{HeaderMap, Method};
 
-use super::chunked::{Chunked, Piece};
-use super::lines::{self, Lines};
-use super::{Framing, head};
+use super::{Framing, end, head};
+use crate::message::http1::chunked::{Chunked, Piece};
+use crate::message::http1::lines::Lines;
 
 /// The body of the answer to a GET that comes in these pieces, as far as it goes. `None`: it is not
 /// acceptable, or its head has not come to its end.
@@ -17,8 +17,8 @@ pub fn read_answer(pieces: &[&[u8]]) -> Option<Vec<u8>> {
         input.extend_from_slice(piece);
         if framing.is_none() {
             let mut ends = Vec::new();
-            let Some(end) = lines::end(&input, &mut ends).ok()? else { continue };
-            let block = input.split_to(end).freeze();
+            let Some(until) = end(&input, &mut ends).ok()? else { continue };
+            let block = input.split_to(until).freeze();
             let lines = Lines::of(&block, &ends);
             framing = Some(head::read(lines, &Method::GET, HeaderMap::new()).ok()?.1);
         }

@@ -6,12 +6,13 @@ use std::io::Write as _;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::chunked::Chunked;
-use super::lines::Lines;
-use super::upload::Next;
 use super::{Fault, Framing};
 use crate::message::added::{MARKER, is_ours_to_say, write_field};
 use crate::message::fields::is_hop_by_hop;
+use crate::message::http1::chunked::Chunked;
+use crate::message::http1::lines::Lines;
+use crate::message::http1::outgoing::Next;
+use crate::message::http1::{length, options};
 use crate::upstream::Parts;
 
 /// About as many fields as the journey adds to a response.
@@ -83,20 +84,6 @@ pub(super) fn read(
     Ok((response, framing, keep_alive))
 }
 
-/// The fields of trailers, at most `most` of them.
-pub(super) fn fields(mut lines: Lines<'_>, most: usize) -> Result<HeaderMap, Fault> {
-    let mut headers = HeaderMap::new();
-    let mut count = 0;
-    while let Some((name, value)) = lines.field()? {
-        count += 1;
-        if count > most {
-            return Err(Fault::Disorder("it has too many trailers"));
-        }
-        headers.append(name, value);
-    }
-    Ok(headers)
-}
-
 /// What a response head says of its connection. These fields end here (RFC 9110 section 7.6.1).
 #[derive(Default)]
 struct Hop {
@@ -112,11 +99,6 @@ struct Hop {
     announces: bool,
     upgrades: usize,
     websocket: bool,
-}
-
-/// The options of a list field.
-fn options(list: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    list.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
 impl Hop {
@@ -167,10 +149,7 @@ impl Hop {
 
     /// All of `Content-Length` must say one thing (RFC 9112 section 6.3 item 5).
     fn agree_on_length(&mut self, text: &[u8]) -> Result<(), Fault> {
-        let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-        let length = str::from_utf8(text).ok().filter(|_| digits);
-        let length = length.and_then(|text| text.parse::<u64>().ok());
-        let length = length.ok_or(Fault::Disorder("its length is no number"))?;
+        let length = length(text).ok_or(Fault::Disorder("its length is no number"))?;
         match self.length.replace(length) {
             Some(before) if before != length => Err(Fault::Disorder("it has two lengths")),
             _ => Ok(()),
@@ -227,7 +206,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::super::lines::end;
+    use super::super::end;
     use super::*;
 
     fn answer(text: &str, method: &Method) -> Result<(Response<()>, Framing, bool), String> {

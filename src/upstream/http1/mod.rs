@@ -4,12 +4,9 @@
 //! What is read here decides where a response ends, so it is read strictly: what could be taken in
 //! two ways ends the exchange, and the connection with it.
 
-mod chunked;
 #[cfg(fuzzing)]
 mod fuzz;
 mod head;
-mod lines;
-mod upload;
 
 use std::future::poll_fn;
 use std::io::{self, Cursor};
@@ -22,18 +19,21 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::Parts;
-use super::body::{BodyError, RequestBody};
+use super::body::{BodyError, BodyFault, RequestBody};
 use super::wire::{Reading, Wire, Writing};
-use chunked::{Chunked, Piece};
+use crate::message::http1::Disorder;
+use crate::message::http1::chunked::{Chunked, Piece};
+use crate::message::http1::lines::{self, Known, Lines};
+use crate::message::http1::outgoing::{Next, Outgoing, Unsent};
 #[cfg(fuzzing)]
 pub use fuzz::read_answer;
-use lines::{Known, Lines};
-use upload::Upload;
 
 /// A response head may be this large; beyond it the upstream is broken.
 const HEAD_BYTES: usize = 64 * 1024;
 /// Interim responses (RFC 9110 section 15.2) that are passed over before the answer must come.
 const INTERIM_MAX: usize = 16;
+/// Most lines of a head.
+const LINES_MAX: usize = 256;
 /// Room for a read at first: a small answer with its head.
 const READ_FIRST: usize = 4 * 1024;
 /// Room for a read once a body has turned out to be long.
@@ -56,6 +56,22 @@ pub enum Fault {
     Body(#[from] BodyError),
 }
 
+impl From<Disorder> for Fault {
+    fn from(Disorder(what): Disorder) -> Self {
+        Self::Disorder(what)
+    }
+}
+
+impl From<Unsent<BodyError>> for Fault {
+    fn from(unsent: Unsent<BodyError>) -> Self {
+        match unsent {
+            Unsent::Io(error) => Self::Io(error),
+            Unsent::Body(error) => Self::Body(error),
+            Unsent::Miscounted => Self::Body(BodyError::new(BodyFault::Broken)),
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -65,7 +81,7 @@ pub(super) struct Connection {
     /// Where the lines of a head end in it.
     ends: Vec<usize>,
     known: Known,
-    upload: Upload,
+    upload: Outgoing,
     /// How much is asked for at once.
     appetite: usize,
 }
@@ -103,7 +119,13 @@ enum Framing {
 #[derive(Debug)]
 pub(super) struct Rest {
     stream: Writing,
-    upload: Upload,
+    upload: Outgoing,
+}
+
+/// Where the head ends that `input` begins with, and each of its lines.
+fn end(input: &[u8], ends: &mut Vec<usize>) -> Result<Option<usize>, Fault> {
+    let many = |_most| Fault::Disorder("its head has too many fields");
+    lines::end(input, ends, LINES_MAX).map_err(many)
 }
 
 impl Connection {
@@ -113,8 +135,8 @@ impl Connection {
             stream: Stream::Whole(stream),
             input: BytesMut::new(),
             ends: Vec::new(),
-            known: Known::default(),
-            upload: Upload::default(),
+            known: Known::of_answers(),
+            upload: Outgoing::default(),
             appetite: READ_FIRST,
         }
     }
@@ -135,7 +157,8 @@ impl Connection {
             self.appetite = READ_FIRST;
             self.input = BytesMut::new();
         }
-        self.upload.begin(request, host);
+        let next = Next::of(&request.body, Next::Chunks);
+        head::write(self.upload.begin(next), request, host, next);
     }
 
     /// Sends, and reads the head of the answer. `turn` is told `true` whenever the server has taken
@@ -154,12 +177,12 @@ impl Connection {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
                 // A server may answer before it has read everything, and close: what it said
                 // counts (RFC 9112 section 9.5).
-                Poll::Ready(Err(Fault::Io(_))) => self.upload.give_up(),
-                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Ready(Err(Unsent::Io(_))) => self.upload.give_up(),
+                Poll::Ready(Err(unsent)) => return Poll::Ready(Err(unsent.into())),
             }
         }
         loop {
-            if let Some(end) = lines::end(&self.input, &mut self.ends)? {
+            if let Some(end) = end(&self.input, &mut self.ends)? {
                 let block = self.input.split_to(end).freeze();
                 // What was sent is needed no more, and its map is as good as a new one.
                 let room = match self.upload.is_sent() {
@@ -220,7 +243,7 @@ impl Connection {
                         return Poll::Ready(Some(Ok(Frame::trailers(fields))));
                     }
                     Ok(Piece::End) => return Poll::Ready(None),
-                    Err(fault) => return Poll::Ready(Some(Err(fault))),
+                    Err(disorder) => return Poll::Ready(Some(Err(disorder.into()))),
                 },
             }
             match ready!(self.poll_fill(cx)) {

@@ -3,8 +3,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName};
 
+use super::Disorder;
 use super::lines::{self, Lines};
-use super::{Fault, head};
 use crate::message::fields;
 
 /// A chunk's line, with extensions that nobody reads.
@@ -16,7 +16,7 @@ const TRAILER_FIELDS_MAX: usize = 64;
 
 /// Where in a chunked body the reader stands.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Chunked {
+pub struct Chunked {
     state: State,
     /// Bytes of extensions so far.
     extensions: usize,
@@ -40,27 +40,33 @@ enum State {
 
 /// What a body goes on with.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub enum Piece {
     /// More must be read first.
     More,
+    /// This.
     Data(Bytes),
-    /// The last thing before the end.
+    /// These fields, the last thing before the end.
     Trailers(HeaderMap),
+    /// Nothing.
     End,
 }
 
 impl Chunked {
     /// A body whose head listed these in `Connection`.
-    pub(super) fn new(listed: Vec<HeaderName>) -> Self {
+    pub fn new(listed: Vec<HeaderName>) -> Self {
         Self { listed: listed.into_boxed_slice(), ..Self::default() }
     }
 
-    pub(super) const fn is_end(&self) -> bool {
+    /// Whether all of it has been taken.
+    pub const fn is_end(&self) -> bool {
         matches!(self.state, State::End)
     }
 
     /// Takes the next piece from the front of `input`.
-    pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Piece, Fault> {
+    ///
+    /// # Errors
+    /// What came is no chunked coding, or has more beside its data than is taken.
+    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Piece, Disorder> {
         loop {
             match self.state {
                 State::Line => {
@@ -68,7 +74,7 @@ impl Chunked {
                     let (size, extension) = size(&line)?;
                     self.extensions = self.extensions.saturating_add(extension);
                     if self.extensions > EXTENSIONS_MAX {
-                        return Err(Fault::Disorder("its chunks have too many extensions"));
+                        return Err(Disorder("its chunks have too many extensions"));
                     }
                     self.state = if size == 0 { State::Trailers } else { State::Data(size) };
                 }
@@ -86,7 +92,7 @@ impl Chunked {
                         input.advance(2);
                         self.state = State::Line;
                     }
-                    Some(_) => return Err(Fault::Disorder("a chunk is longer than it says")),
+                    Some(_) => return Err(Disorder("a chunk is longer than it says")),
                     None => return Ok(Piece::More),
                 },
                 State::Trailers => return self.trailers(input),
@@ -95,21 +101,23 @@ impl Chunked {
         }
     }
 
-    fn trailers(&mut self, input: &mut BytesMut) -> Result<Piece, Fault> {
+    fn trailers(&mut self, input: &mut BytesMut) -> Result<Piece, Disorder> {
         if let Some(b"\r\n") = input.get(..2) {
             input.advance(2);
             self.state = State::End;
             return Ok(Piece::End);
         }
         let mut ends = Vec::new();
-        let Some(end) = lines::end(input, &mut ends)? else {
+        let Some(end) = lines::end(input, &mut ends, TRAILER_FIELDS_MAX + 1)
+            .map_err(|_most| Disorder("it has too many trailers"))?
+        else {
             return match input.len() > TRAILERS_MAX {
-                true => Err(Fault::Disorder("its trailers are too large")),
+                true => Err(Disorder("its trailers are too large")),
                 false => Ok(Piece::More),
             };
         };
         let block = input.split_to(end).freeze();
-        let mut trailers = head::fields(Lines::of(&block, &ends), TRAILER_FIELDS_MAX)?;
+        let mut trailers = trailers(Lines::of(&block, &ends), TRAILER_FIELDS_MAX)?;
         // RFC 9110 section 6.5.1: what frames or routes a message has no place here.
         fields::strip_hop_by_hop(&mut trailers);
         trailers.remove(http::header::CONTENT_LENGTH);
@@ -123,11 +131,25 @@ impl Chunked {
     }
 }
 
+/// The fields of trailers, at most `most` of them.
+fn trailers(mut lines: Lines<'_>, most: usize) -> Result<HeaderMap, Disorder> {
+    let mut headers = HeaderMap::new();
+    let mut count = 0;
+    while let Some((name, value)) = lines.field()? {
+        count += 1;
+        if count > most {
+            return Err(Disorder("it has too many trailers"));
+        }
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
 /// The next line without its end, if it is there whole.
-fn line(input: &mut BytesMut) -> Result<Option<BytesMut>, Fault> {
+fn line(input: &mut BytesMut) -> Result<Option<BytesMut>, Disorder> {
     let Some(at) = memchr::memchr(b'\n', input) else {
         return match input.len() > LINE_MAX {
-            true => Err(Fault::Disorder("a chunk's line is too long")),
+            true => Err(Disorder("a chunk's line is too long")),
             false => Ok(None),
         };
     };
@@ -137,21 +159,21 @@ fn line(input: &mut BytesMut) -> Result<Option<BytesMut>, Fault> {
             line.truncate(at - 1);
             Ok(Some(line))
         }
-        _ => Err(Fault::Disorder("a chunk's line does not end as it must")),
+        _ => Err(Disorder("a chunk's line does not end as it must")),
     }
 }
 
 /// `chunk-size [ chunk-ext ]`: the size, and how long the extension is.
-fn size(line: &[u8]) -> Result<(u64, usize), Fault> {
+fn size(line: &[u8]) -> Result<(u64, usize), Disorder> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (number, extension) = line.split_at_checked(digits).unwrap_or((line, b""));
     // Section 7.1.1: whitespace may stand before an extension; some servers pad the number with it.
     let behind = extension.trim_ascii_start();
     if !(behind.is_empty() || behind.starts_with(b";")) {
-        return Err(Fault::Disorder("a chunk's size is no number"));
+        return Err(Disorder("a chunk's size is no number"));
     }
     let number = str::from_utf8(number).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
-    let size = number.ok_or(Fault::Disorder("a chunk's size is no number"))?;
+    let size = number.ok_or(Disorder("a chunk's size is no number"))?;
     Ok((size, extension.len()))
 }
 
