@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{COOKIE, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use super::Journey;
 use super::rejected::Manner;
@@ -20,6 +19,7 @@ use crate::clock::{Stopwatch, Timestamp};
 use crate::config::{Endpoint, Origin};
 use crate::message::arrival::Arrival;
 use crate::message::host::{self, RequestHost};
+use crate::message::incoming::{ClientBody, Switch};
 use crate::message::path;
 use crate::message::present::Present;
 use crate::message::reject::Rejection;
@@ -63,6 +63,8 @@ pub(super) struct Visit {
     pub(super) present: Present,
     /// What decides the form of a refusal.
     pub(super) manner: Manner,
+    /// The client's end of a switch of protocols, if it can be had.
+    pub(super) switch: Option<Switch>,
     /// The handshake that an extended CONNECT stands for.
     pub(super) socket: Option<Box<Socket>>,
     /// Whose page asks, where the route says who may read its answers.
@@ -125,7 +127,7 @@ impl Visit {
     pub(super) fn new(
         journey: &Rc<Journey>,
         head: &Parts,
-        body: &Incoming,
+        body: &ClientBody,
         arrival: &Arrival,
         now: Timestamp,
         id: RequestId,
@@ -157,6 +159,7 @@ impl Visit {
             allowance: None,
             present,
             manner: Manner::of(head, present, !body.is_end_stream()),
+            switch: None,
             socket: None,
             origin: None,
         }
@@ -186,12 +189,14 @@ pub(super) fn target<'a>(head: &'a Parts, secure: bool) -> Result<Target<'a>, Re
     Ok(Target { host, path })
 }
 
-/// Whether a body of HTTP/1.1 ends where everybody sees its end. hyper takes whatever has `chunked` as
-/// its last coding.
+/// Whether a body of HTTP/1.1 ends where everybody sees its end: it was read by its last coding, which is
+/// `chunked`.
 pub(super) fn framing(head: &Parts) -> Result<(), Rejection> {
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
+        // RFC 9112 section 6.3 item 3: a length beside it "ought to be handled as an error".
+        (Some(_), _) if head.headers.contains_key(CONTENT_LENGTH) => Err(Rejection::BadFraming),
         (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         // RFC 9112 section 6.1: another one that we do not know, or `chunked` twice.
         _ => Err(Rejection::BadFraming),

@@ -3,7 +3,6 @@
 use http::header::ORIGIN;
 use http::request::Parts as Head;
 use http::{HeaderName, HeaderValue, Method, Response};
-use hyper::body::Incoming;
 
 use super::admit::{self, Visit};
 use super::body::Content;
@@ -12,6 +11,7 @@ use super::{Journey, Stop};
 use crate::config::Origin;
 use crate::endpoints::FORM_BYTES;
 use crate::message::added::MARKER;
+use crate::message::incoming::ClientBody;
 use crate::message::reject::Rejection;
 
 /// A request that waits for its body to be read and kept.
@@ -20,7 +20,7 @@ pub(super) struct Held {
     /// Why it needs a login.
     pub(super) why: Rejection,
     pub(super) head: Head,
-    pub(super) body: Incoming,
+    pub(super) body: ClientBody,
 }
 
 impl Journey {

@@ -23,18 +23,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts as Head;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::sync::watch;
 
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::config::{Access, Config, Cors, Route, Tls};
 use crate::deadline::Deadlines;
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::message::arrival::Arrival;
 use crate::message::fields::Firewall;
 use crate::message::forwarded;
+use crate::message::incoming::{ClientBody, Switch};
 use crate::message::reject::Rejection;
 use crate::message::via::Via;
 use crate::observe::{CoreBuffer, CoreMetrics, Line, RequestIds};
@@ -99,9 +98,9 @@ enum Course {
     /// To this upstream.
     Forward(usize, Rewritten),
     /// The session first.
-    Refresh(Box<(Head, Incoming)>),
+    Refresh(Box<(Head, ClientBody)>),
     /// It ends here.
-    Own(Box<(Endpoint, Head, Incoming)>),
+    Own(Box<(Endpoint, Head, ClientBody)>),
 }
 
 /// Why a request ends before its upstream.
@@ -186,7 +185,7 @@ impl Journey {
     fn walk(
         self: &Rc<Self>,
         head: Head,
-        body: Incoming,
+        body: ClientBody,
         arrival: &Arrival,
         visit: &mut Visit,
     ) -> Result<Course, Stop> {
@@ -247,7 +246,7 @@ impl Journey {
     async fn walk_refreshed(
         self: &Rc<Self>,
         head: Head,
-        body: Incoming,
+        body: ClientBody,
         arrival: &Arrival,
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
@@ -273,7 +272,7 @@ impl Journey {
         (route, access): (&Route, &Access),
         mut credential: Credential,
         asked: Asked,
-        (head, body): (Head, Incoming),
+        (head, body): (Head, ClientBody),
         arrival: &Arrival,
         visit: &mut Visit,
     ) -> Result<Rewritten, Stop> {
@@ -374,7 +373,7 @@ impl Journey {
     fn switch(
         &self,
         index: usize,
-        client: OnUpgrade,
+        client: Switch,
         inbound: Inbound,
         visit: &Visit,
     ) -> Response<Content> {
@@ -404,6 +403,11 @@ impl Journey {
         let until = identity.map_or(tunnels::EVER, |identity| self.lasts_until(identity));
         let open = self.tunnels.open(identity, finite, (age, until), &self.deadlines);
         tunnels::counted(open, Arc::clone(&self.metrics))
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 
     /// Ends all streams: the gateway stops.
@@ -453,19 +457,19 @@ impl Journey {
 impl Journey {
     /// The wrap: identity, timing, and the turning of any refusal into a response, in one place.
     ///
-    /// `send` makes of the response what goes out. (What would wait for it outside would hold all of
+    /// `switch`: the client's end of the connection (or stream), should it leave HTTP. `send` makes of the response what goes out. (What would wait for it outside would hold all of
     /// this twice: a future that awaits another has it where it was made, and where it is polled.)
     pub fn answer<T>(
         self: Rc<Self>,
-        request: Request<Incoming>,
+        (mut head, body): (Head, ClientBody),
+        switch: Option<Switch>,
         arrival: Rc<Arrival>,
         send: impl FnOnce(Response<ReplyBody>) -> T + 'static,
     ) -> impl Future<Output = T> + 'static {
-        let (mut head, body) = request.into_parts();
         let socket = if arrival.h2 { Socket::read(&mut head, &arrival) } else { None };
         let (now, id) = (self.shared.clock.now(), self.ids.next());
         let mut visit = Box::new(Visit::new(&self, &head, &body, &arrival, now, id));
-        visit.socket = socket;
+        (visit.socket, visit.switch) = (socket, switch);
         let trusted = &self.shared.config.listen.trusted_proxies;
         if !trusted.is_empty() {
             visit.client = forwarded::client_address(arrival.peer.ip(), &head.headers, trusted);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, Version};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 
 use super::admit::{PendingCookies, Target, Visit};
 use super::authenticate::{Credential, Known, Presented, Source};
@@ -17,6 +17,7 @@ use crate::access::{CsrfFacts, is_foreign};
 use crate::endpoints::{Asked, Endpoint, Guard};
 use crate::message::body::read_bounded;
 use crate::message::form::{self, Fields};
+use crate::message::incoming::ClientBody;
 use crate::message::reject::Rejection;
 
 impl Journey {
@@ -25,7 +26,7 @@ impl Journey {
         &self,
         endpoint: Endpoint,
         head: &Parts,
-        body: Incoming,
+        body: ClientBody,
         visit: &mut Visit,
     ) -> Result<Response<Content>, Stop> {
         let shape = self.shared.config.shapes.of(endpoint);
@@ -150,7 +151,7 @@ impl Journey {
         &self,
         endpoint: Endpoint,
         head: &Parts,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Fields, Rejection> {
         let limits = &self.shared.config.limits;
         let room = self.shared.endpoints.room_for_kept(endpoint, head);
@@ -164,7 +165,7 @@ impl Journey {
 /// Reads a body whole, at most `max_bytes` of it.
 pub(super) async fn read_whole(
     head: &Parts,
-    mut body: Incoming,
+    mut body: ClientBody,
     max_bytes: usize,
 ) -> Result<Bytes, Rejection> {
     let read = read_bounded(&mut body, max_bytes).await?;

@@ -7,8 +7,7 @@ use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, TRAILER, UPGRADE
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
+use http_body::Body as _;
 
 use super::Journey;
 use super::admit::{Asked, Visit};
@@ -19,6 +18,7 @@ use crate::config::{Changes, HostPolicy, Mapping, Route, Upstream};
 use crate::id::AppId;
 use crate::message::added::{Added, Ready};
 use crate::message::arrival::Arrival;
+use crate::message::incoming::ClientBody;
 use crate::message::present::{Field, Present};
 use crate::message::reject::Rejection;
 use crate::message::trailers::Trailing;
@@ -47,7 +47,7 @@ impl Journey {
     pub(super) fn rewrite(
         &self,
         mut head: Parts,
-        body: Incoming,
+        body: ClientBody,
         known: Facts<'_>,
         arrival: &Arrival,
         visit: &mut Visit,
@@ -63,7 +63,7 @@ impl Journey {
             socket.ask(&mut head.headers);
         }
         let handshake = asks_to_switch(&head, &body, visit)
-            .then(|| head.extensions.remove::<OnUpgrade>())
+            .then(|| visit.switch.take())
             .flatten()
             .and_then(|client| Handshake::of(&head.headers, client));
         let present = visit.present;
@@ -156,7 +156,7 @@ impl Journey {
     fn trailing(
         &self,
         index: usize,
-        (version, body): (Version, &Incoming),
+        (version, body): (Version, &ClientBody),
         headers: &HeaderMap,
         changes: &Changes,
     ) -> Option<Trailing> {
@@ -217,7 +217,7 @@ impl Journey {
 
 /// Whether a request is a handshake for WebSocket. RFC 6455 section 4.1 knows it for GET on HTTP/1.1
 /// only; over HTTP/2 it is RFC 8441's.
-fn asks_to_switch(head: &Parts, body: &Incoming, visit: &Visit) -> bool {
+fn asks_to_switch(head: &Parts, body: &ClientBody, visit: &Visit) -> bool {
     // RFC 9110 section 7.8: what `Connection` does not list is no wish. A body before the switch would
     // be read by one and not by another.
     let wished = || {

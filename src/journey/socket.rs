@@ -13,11 +13,11 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
 
 use super::body::Content;
 use crate::id::TokenId;
 use crate::message::arrival::Arrival;
+use crate::message::incoming::Switch;
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -26,7 +26,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 #[derive(Debug)]
 pub(super) struct Handshake {
     /// The client's end of the switch to come.
-    pub(super) client: OnUpgrade,
+    pub(super) client: Switch,
     /// What only who has read this handshake can say.
     accept: HeaderValue,
 }
@@ -34,7 +34,7 @@ pub(super) struct Handshake {
 impl Handshake {
     /// The handshake that these fields make. `None`: they have no key, or several, so that none could
     /// be answered rightly (RFC 6455 section 4.2.1).
-    pub(super) fn of(headers: &HeaderMap, client: OnUpgrade) -> Option<Box<Self>> {
+    pub(super) fn of(headers: &HeaderMap, client: Switch) -> Option<Box<Self>> {
         let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
         let (Some(key), None) = (keys.next(), keys.next()) else { return None };
         let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), GUID].concat());

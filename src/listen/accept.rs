@@ -147,7 +147,7 @@ impl ConnectionPermit {
     }
 }
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 impl ConnectionPermit {
     /// Of a connection that nobody counts.
     pub(super) fn free() -> Self {

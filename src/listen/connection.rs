@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::error::Error as _;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,14 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
-use http_body::Body as _;
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1::{self, UpgradeableConnection};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -26,15 +26,18 @@ use tokio_rustls::server::TlsStream;
 use super::accept::{ConnectionPermit, Socket};
 use super::client::Client;
 use super::frames::Frames;
-use super::guarded::{Ended, Guarded, Pulse, Times};
+use super::guarded::Guarded;
+use super::http1::{Broken, Http1, Stream};
 use super::names::Certificates;
 use super::pieces::Pieces;
+use super::pulse::{Pulse, Times};
 use super::tls::TlsConfig;
 use super::{proxy_protocol, stall};
 use crate::config::{Config, Limits};
 use crate::deadline::{Deadline, Deadlines};
 use crate::journey::{Journey, ReplyBody};
 use crate::message::arrival::{Arrival, Named};
+use crate::message::incoming::{ClientBody, Duplex, Switch};
 use crate::observe::CoreMetrics;
 
 #[cfg(fuzzing)]
@@ -64,7 +67,7 @@ pub struct Connections {
     deadlines: Rc<Deadlines>,
     limits: Limits,
     proxies: Vec<IpNet>,
-    http1: http1::Builder,
+    http1: Rc<Http1>,
     http2: http2::Builder<stall::Streams>,
     streams: stall::Streams,
     metrics: Arc<CoreMetrics>,
@@ -83,14 +86,8 @@ impl Connections {
         draining: watch::Receiver<bool>,
     ) -> Rc<Self> {
         let limits = &config.limits;
-        let mut http1 = http1::Builder::new();
-        http1
-            // Who ends the request may still want the answer; who is gone is found out by `Guarded`.
-            .half_close(true)
-            .max_headers(limits.header_count)
-            .max_buf_size(limits.header_bytes.max(8192))
-            // Ours: one timer for the whole connection instead of one for each head.
-            .header_read_timeout(None);
+        let most = (limits.header_bytes, limits.header_count);
+        let http1 = Rc::new(Http1::new(Rc::clone(&deadlines), most, Arc::clone(&metrics)));
         let streams = stall::Streams::new(Rc::clone(&deadlines), limits.write_stall_timeout);
         let mut http2 = http2::Builder::new(streams.clone());
         http2
@@ -171,7 +168,10 @@ impl Connections {
             }
         }
         match kind {
-            Kind::Plain => self.http1(stream, Arrival::new(peer, false, false), permit, held),
+            Kind::Plain => {
+                let arrival = Arrival::new(peer, false, false);
+                self.http1(BufReader::new(stream), arrival, permit, held);
+            }
             Kind::Tls => {
                 let Some(stream) = self.handshake(stream, peer).await else { return };
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -249,47 +249,22 @@ impl Connections {
         (Pulse::new(reading.timer(), writing.timer(), times), reading, writing)
     }
 
-    fn http1<S>(self: Rc<Self>, stream: S, arrival: Arrival, permit: ConnectionPermit, held: Held)
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Ended + Unpin + Send + 'static,
-    {
+    fn http1<S: Stream>(
+        self: Rc<Self>,
+        stream: S,
+        arrival: Arrival,
+        permit: ConnectionPermit,
+        held: Held,
+    ) {
         let (pulse, reading, writing) = self.pulse();
-        let arrival = Rc::new(arrival);
-        let io = Guarded::new(stream, pulse.clone(), permit, true);
-        let journey = Rc::clone(&self.journey);
-        let ending = pulse.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            pulse.busy(!request.body().is_end_stream());
-            pulse.count();
-            let old = request.version() == Version::HTTP_10;
-            let done = Done(pulse.clone());
-            let send = move |mut response: Response<ReplyBody>| {
-                // To HTTP/1.0 a body without a length ends with its connection.
-                let last =
-                    done.0.is_last() || (old && response.body().size_hint().exact().is_none());
-                if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    // RFC 9112 section 9.6: hyper closes behind it.
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(CONNECTION, close);
-                    if old {
-                        // Else hyper would say `keep-alive` beside it.
-                        *response.version_mut() = Version::HTTP_10;
-                    }
-                }
-                Ok::<_, Infallible>(response.map(|body| Watched { body, _done: done }))
-            };
-            Rc::clone(&journey).answer(request, Rc::clone(&arrival), send)
-        });
-        let connection = Box::pin(self.http1.serve_connection(io, service).with_upgrades());
-        let wind_down = move |connection: Pin<&mut _>| {
-            if ending.wind_down() {
-                UpgradeableConnection::graceful_shutdown(connection);
-            }
-        };
+        let (journey, arrival, ending) =
+            (Rc::clone(&self.journey), Rc::new(arrival), pulse.clone());
+        let serving = Rc::clone(&self.http1).serve((stream, permit), journey, arrival, pulse);
+        let wind_down = move |_: Pin<&mut _>| ending.wind_down();
         // The last answer says so itself.
         let (is_full, is_deaf) = (|| false, || false);
         let ends = (wind_down, is_full, is_deaf);
-        tokio::task::spawn_local(self.drive(connection, ends, (reading, writing), held));
+        tokio::task::spawn_local(self.drive(Box::pin(serving), ends, (reading, writing), held));
     }
 
     fn http2<S>(
@@ -303,7 +278,7 @@ impl Connections {
     {
         let (pulse, reading, writing) = self.pulse();
         let stream = Frames::new(stream, &self.limits, reading.timer(), arrival.peer);
-        let io = Guarded::new(stream, pulse.clone(), permit, false);
+        let io = Guarded::new(stream, pulse.clone(), permit);
         let journey = Rc::clone(&self.journey);
         pulse.idle();
         let [ending, full, deaf] = [pulse.clone(), pulse.clone(), pulse.clone()];
@@ -318,7 +293,10 @@ impl Connections {
             let send = move |response: Response<ReplyBody>| {
                 Ok::<_, Infallible>(response.map(|body| Taking { body, taken, _done: stream }))
             };
-            Rc::clone(&journey).answer(request, Rc::clone(&arrival), send)
+            let (mut head, body) = request.into_parts();
+            let switch = head.extensions.remove::<OnUpgrade>().map(switch);
+            let asked = (head, ClientBody::Stream(body));
+            Rc::clone(&journey).answer(asked, switch, Rc::clone(&arrival), send)
         });
         let connection = Box::pin(self.http2.serve_connection(io, service));
         let wind_down = move |connection: Pin<&mut _>| {
@@ -336,7 +314,7 @@ impl Connections {
 
     /// Polls the connection until it ends by itself or must end: its time has passed, or it is full or
     /// the gateway drains, and it has finished what it had begun.
-    async fn drive<C: Future<Output = hyper::Result<()>>>(
+    async fn drive<C: Future<Output = Result<(), E>>, E: Into<Failure>>(
         self: Rc<Self>,
         mut connection: Pin<Box<C>>,
         (wind_down, is_full, is_deaf): (impl Fn(Pin<&mut C>), impl Fn() -> bool, impl Fn() -> bool),
@@ -353,7 +331,7 @@ impl Connections {
                 return match connection.as_mut().poll(cx) {
                     Poll::Ready(how) => {
                         if let Err(error) = how {
-                            held.opened.failed(&error, held.peer);
+                            held.opened.failed(&error.into(), held.peer);
                         }
                         Poll::Ready(())
                     }
@@ -386,32 +364,62 @@ impl Opened {
         Self(Arc::clone(metrics))
     }
 
-    /// Counts a head that hyper has refused by itself: no request came of it, so nobody else does.
-    fn failed(&self, error: &hyper::Error, peer: SocketAddr) {
-        if error.is_parse() {
-            self.0.rejection("unreadable");
-            tracing::debug!(peer = %peer, error = %error, "what a client sent cannot be read");
-        } else if let Some(cause) = error.source()
-            && !cause.is::<std::io::Error>()
-        {
-            // h2's own judgement: resets that come faster than requests are served are among it.
-            tracing::info!(peer = %peer, error = %cause, "a connection was ended for what came on it");
+    fn failed(&self, failure: &Failure, peer: SocketAddr) {
+        match failure {
+            // No request came of it, so nobody else counts it.
+            Failure::Unreadable(error) => {
+                self.0.rejection("unreadable");
+                tracing::debug!(peer = %peer, error = %error, "what a client sent cannot be read");
+            }
+            // Resets that come faster than requests are served are among it.
+            Failure::Judged(error) => {
+                tracing::info!(peer = %peer, error = %error, "a connection was ended for what came on it");
+            }
+            Failure::Gone => {}
         }
     }
+}
+
+/// How a connection ended otherwise than in good order.
+enum Failure {
+    /// What came is no request.
+    Unreadable(Box<dyn Error>),
+    /// h2 would not go on with what came.
+    Judged(Box<dyn Error>),
+    /// It broke.
+    Gone,
+}
+
+impl From<hyper::Error> for Failure {
+    fn from(error: hyper::Error) -> Self {
+        match error.source() {
+            _ if error.is_parse() => Self::Unreadable(error.into()),
+            Some(cause) if !cause.is::<std::io::Error>() => Self::Judged(cause.to_string().into()),
+            _ => Self::Gone,
+        }
+    }
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            // It was told where it was found out.
+            Broken::Io(_) | Broken::Answer => Self::Gone,
+        }
+    }
+}
+
+/// The client's end of a stream that leaves HTTP.
+fn switch(upgrade: OnUpgrade) -> Switch {
+    Switch::new(async move {
+        let upgraded = upgrade.await.ok()?;
+        Some(Box::new(TokioIo::new(upgraded)) as Box<dyn Duplex>)
+    })
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
         self.0.connection_closed();
-    }
-}
-
-/// Says that the connection is idle again once the response has been sent or dropped.
-struct Done(Pulse);
-
-impl Drop for Done {
-    fn drop(&mut self) {
-        self.0.idle();
     }
 }
 
@@ -439,32 +447,6 @@ impl Drop for OpenStream {
         if left == 0 {
             self.0.pulse.idle();
         }
-    }
-}
-
-/// A response body whose end is an event.
-struct Watched<B, D> {
-    body: B,
-    _done: D,
-}
-
-impl<B: http_body::Body + Unpin, D: Unpin> http_body::Body for Watched<B, D> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
 

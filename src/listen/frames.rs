@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::guarded::Ended;
 use crate::config::Limits;
 use crate::deadline::{TICK, Timer};
 
@@ -127,13 +126,6 @@ impl Count {
             return Err("limits.h2_empty_frames");
         }
         Ok(())
-    }
-}
-
-impl<S> Ended for Frames<S> {
-    /// Never: over HTTP/2 there is always somebody who reads.
-    fn poll_ended(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
     }
 }
 

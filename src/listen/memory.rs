@@ -4,12 +4,13 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use tokio::io::DuplexStream;
+use tokio::io::{BufReader, DuplexStream};
 
-use super::{ConnectionPermit, Connections, Ended, Held, Opened};
+use super::{ConnectionPermit, Connections, Held, Opened};
+use crate::listen::http1::Ended;
 use crate::message::arrival::Arrival;
 
-impl Ended for DuplexStream {
+impl Ended for BufReader<DuplexStream> {
     /// Found out when it is read from.
     fn poll_ended(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Pending
@@ -23,7 +24,12 @@ impl Connections {
         let held = Held { _alive: alive, opened: Opened::new(&self.metrics), peer: arrival.peer };
         match arrival.h2 {
             true => Rc::clone(self).http2(stream, arrival, ConnectionPermit::free(), held),
-            false => Rc::clone(self).http1(stream, arrival, ConnectionPermit::free(), held),
+            false => Rc::clone(self).http1(
+                BufReader::new(stream),
+                arrival,
+                ConnectionPermit::free(),
+                held,
+            ),
         }
     }
 }

@@ -7,14 +7,18 @@ mod client;
 mod connection;
 mod frames;
 mod guarded;
+mod http1;
 mod names;
 mod pieces;
 mod proxy_protocol;
+mod pulse;
 mod stall;
 mod tls;
 
 pub use accept::{Acceptor, Door, Socket, listen as bind, waiting};
 pub use connection::{Connections, Kind, serve};
+#[cfg(fuzzing)]
+pub use http1::read_requests;
 #[cfg(fuzzing)]
 pub use proxy_protocol::read_proxy_header;
 pub use tls::{Pair, TlsConfig, TlsError};

@@ -4,11 +4,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::client::Client;
-use super::guarded::Ended;
+use super::http1::Ended;
 
 /// The most that is copied at once. TLS copies all that goes through it, to places that are not
 /// aligned (five bytes of header stand before a record's text), and from 2 KiB on the C library
@@ -17,6 +18,12 @@ const PIECE: usize = 31 * 64;
 
 /// Pieces of one write: as many as rustls takes in at once.
 const PIECES_MAX: usize = 34;
+
+/// Puts a copy of `bytes` behind what is in `into`.
+pub(super) fn append(into: &mut BytesMut, bytes: &[u8]) {
+    into.reserve(bytes.len());
+    bytes.chunks(PIECE).for_each(|piece| into.extend_from_slice(piece));
+}
 
 /// Copies by pieces of at most [`PIECE`] bytes.
 #[derive(Debug)]
@@ -34,6 +41,16 @@ impl<S: AsyncBufRead + Unpin> AsyncRead for Pieces<S> {
         taken.chunks(PIECE).for_each(|piece| space.put_slice(piece));
         Pin::new(&mut self.0).consume(count);
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncBufRead + Unpin> AsyncBufRead for Pieces<S> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Pin::new(&mut self.get_mut().0).poll_fill_buf(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, count: usize) {
+        Pin::new(&mut self.0).consume(count);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod form;
 pub mod forwarded;
 pub mod host;
 pub mod http1;
+pub mod incoming;
 pub mod path;
 pub mod present;
 pub mod reject;

@@ -17,6 +17,7 @@ use super::http2::Open;
 use super::pool::{Lease, Slot};
 use crate::deadline::{Deadline, Deadlines, End, TICK, Timer};
 use crate::message::fields;
+use crate::message::incoming::ClientBody;
 use crate::message::trailers::Trailing;
 
 /// Why a client's body could not be passed on whole.
@@ -52,7 +53,7 @@ pub struct RequestBody(Option<Box<Streaming>>);
 
 #[derive(Debug)]
 struct Streaming {
-    incoming: Incoming,
+    incoming: ClientBody,
     /// Whether it comes as a stream of HTTP/2, which says by itself that it is whole.
     stream: bool,
     left: u64,
@@ -121,7 +122,7 @@ impl RequestBody {
     /// At most `limit` bytes of `incoming`, a body of `version`, at this pace at least; of its trailers
     /// what `trailing` lets through.
     pub fn new(
-        (version, incoming): (Version, Incoming),
+        (version, incoming): (Version, ClientBody),
         trailing: Option<Trailing>,
         limit: u64,
         pace: Pace,

@@ -6,13 +6,12 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::ResponseBody;
 use super::frames::Frames;
 use crate::deadline::{Deadlines, Timer};
+use crate::message::incoming::Switch;
 
 /// Bytes copied at a time and direction.
 const CHUNK: usize = 16 * 1024;
@@ -24,7 +23,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Tunnel {
     /// The client's end; ready once our own 101 has been sent, and never before.
-    pub client: OnUpgrade,
+    pub client: Switch,
     /// What the upstream's 101 came with: it holds the connection, and counts as under way.
     pub upstream: ResponseBody,
     /// Cut when neither end has sent anything for this long.
@@ -68,8 +67,8 @@ pub async fn tunnel(tunnel: Tunnel, deadlines: Rc<Deadlines>, stop: impl Future<
     // Counted as under way until the end.
     let (connection, _slot) = lease.into_parts();
     let Some((mut upstream_in, mut upstream_out)) = connection.into_halves() else { return };
-    let Ok(client) = tunnel.client.await else { return };
-    let (mut client_in, mut client_out) = tokio::io::split(TokioIo::new(client));
+    let Some(client) = tunnel.client.switched().await else { return };
+    let (mut client_in, mut client_out) = tokio::io::split(client);
     // One for both directions: a page that only listens is not idle while it is told something.
     let quiet = deadlines.entry();
     quiet.arm(tunnel.idle);

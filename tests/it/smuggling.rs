@@ -114,6 +114,24 @@ fn framing_that_two_readers_could_read_in_two_ways_never_yields_a_second_request
 }
 
 #[test]
+fn a_request_with_both_a_length_and_a_coding_is_refused_and_the_last_one() {
+    let (upstream, gate) = setting();
+    for lines in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+    ] {
+        let mut wire = gate.client().wire();
+        wire.send(hiding(lines, "0\r\n\r\n")).unwrap();
+        let answer = wire.answer("POST").unwrap().unwrap();
+        assert_eq!((answer.status, answer.one("connection")), (400, "close"), "{lines:?}");
+        assert_eq!(answer.one("x-sallyport"), "bad_request", "{lines:?}");
+        wire.must_close();
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[test]
 fn broken_chunks_end_the_connection_and_nothing_behind_them_is_a_request() {
     let (upstream, gate) = setting();
     let client = gate.client();
