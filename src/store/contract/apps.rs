@@ -228,3 +228,25 @@ pub(super) async fn of_many_that_mint_for_one_new_user_all_succeed(place: &impl 
         one.await.unwrap().unwrap();
     }
 }
+
+pub(super) async fn an_app_that_mints_without_a_pause_is_changed_all_the_same(place: &impl Place) {
+    let (here, there) = (place.open().await, place.open().await);
+    here.add_app(&app("quest")).await.unwrap();
+    let minting: Vec<_> = (0..32)
+        .map(|_| {
+            let store = there.clone();
+            tokio::spawn(async move {
+                while store.mint(&token("quest", "ada", later(5)), NOW).await.is_ok() {}
+            })
+        })
+        .collect();
+    for grant in 0..20 {
+        let grant_roles = vec![format!("player-{grant}")];
+        change(&*here, "quest", AppChange { grant_roles, ..AppChange::default() }).await.unwrap();
+    }
+    let disabled = AppChange { disabled: Some(true), ..AppChange::default() };
+    change(&*here, "quest", disabled).await.unwrap();
+    for one in minting {
+        one.await.unwrap();
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
-use super::{NOW, Place, Store, later, races, signed_in};
+use super::{NOW, Place, Store, apps, later, races, signed_in};
 use crate::clock::Stopwatch;
 use crate::id::TokenId;
 use crate::secret::Secret;
@@ -159,6 +159,11 @@ async fn postgres_lets_a_mint_wait_for_a_change_of_its_app_and_gives_what_is_lef
             None => assert!(matches!(minted, Err(StoreError::NoSuchApp)), "{minted:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_changes_an_app_that_mints_without_a_pause_all_the_same() {
+    apps::an_app_that_mints_without_a_pause_is_changed_all_the_same(&Schema::fresh().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

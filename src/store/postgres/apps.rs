@@ -92,6 +92,7 @@ impl Apps for Postgres {
         let changed = self.act(move |connection| {
             Box::pin(async move {
                 let mut transaction = connection.begin().await?;
+                stop_minting(&mut transaction).await?;
                 let sql = "SELECT id, name, secrets, roles, permissions, disabled, created_at \
                            FROM apps WHERE id = $1 FOR UPDATE";
                 let row = sqlx::query_as::<_, AppColumns>(sql).bind(id.as_str());
@@ -128,6 +129,7 @@ impl Apps for Postgres {
         let removed = self.act(move |connection| {
             Box::pin(async move {
                 let mut transaction = connection.begin().await?;
+                stop_minting(&mut transaction).await?;
                 let done = sqlx::query("DELETE FROM apps WHERE id = $1")
                     .bind(id.as_str())
                     .execute(&mut *transaction)
@@ -240,4 +242,12 @@ async fn cut_off(
     until: Timestamp,
 ) -> Result<(), StoreError> {
     revocations::add(connection, &Revoked::User(id.principal(), now), until).await
+}
+
+/// Lets the mints that are under way come to their end, and all others wait for this transaction. The lock
+/// of a row alone is not enough: those who share it do not stand in line behind who wants it for himself,
+/// so one who minted without a pause could not be disabled.
+async fn stop_minting(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("LOCK TABLE apps IN EXCLUSIVE MODE").execute(connection).await?;
+    Ok(())
 }
