@@ -67,6 +67,8 @@ fn refreshed_in_passing(gateway: &Process, name: &str, over: &AtomicBool) -> usi
 fn storm(folder: &Path, gateways: &[Process], name: &str, command: &[&str]) {
     add_user(folder, name);
     run(folder, &["user", "grant", name, "--role", "editor"]);
+    let mut client = gateways[0].client();
+    assert_eq!(client.log_in(name, PASSWORD, true).status, 200);
     let taken = AtomicBool::new(false);
     let given: Vec<Given> = thread::scope(|scope| {
         let kinds = gateways.iter().flat_map(|gateway| [(gateway, true), (gateway, false)]);
@@ -77,8 +79,7 @@ fn storm(folder: &Path, gateways: &[Process], name: &str, command: &[&str]) {
             })
             .collect();
         // Only when the storm has begun.
-        let mut client = gateways[0].client();
-        assert_eq!(client.log_in(name, PASSWORD, true).status, 200);
+        assert_eq!(client.post("/auth/refresh").status, 200);
         assert_eq!(client.get("/editor/a").status, 200);
         run(folder, command);
         taken.store(true, Ordering::SeqCst);
@@ -119,8 +120,17 @@ fn application() -> Upstream {
     Upstream::answering(|_| response("200 OK", &[], "the application"))
 }
 
+/// Many who log in at once are no guessers here.
+const ATTEMPTS: &str = "[attempts]\n\
+     per_account_and_network = { count = 100000, per = \"15m\" }\n\
+     per_network = { count = 100000, per = \"15m\" }\n\
+     per_account = { count = 100000, per = \"15m\" }\n";
+
 fn before(upstream: &Upstream, lines: &str) -> String {
-    format!("{lines}[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n{ROUTES}", upstream.url())
+    format!(
+        "{lines}{ATTEMPTS}[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n{ROUTES}",
+        upstream.url()
+    )
 }
 
 #[test]
