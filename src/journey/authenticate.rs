@@ -3,9 +3,11 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap};
 use http::request::Parts;
+use tokio::time::sleep;
 
 use super::Journey;
 use super::admit::{PendingCookies, Visit};
@@ -263,8 +265,9 @@ impl Journey {
                     match self.verify(&refreshed.pair.access, Taken::Access, now) {
                         Ok(known) => return Ok(Credential::Valid(known, Source::Cookie)),
                         // The account was changed since it was read for this: what is so now is in
-                        // another, for which the token is good again.
-                        Err(Refused::Outdated) if tries < REFRESHES_MAX => {}
+                        // another, for which the token is good again. One that is dated by the
+                        // moment of the change would be refused as well.
+                        Err(Refused::Outdated) if tries < REFRESHES_MAX => sleep(MOMENT).await,
                         Err(refused) => return Ok(Credential::Invalid(refused.into())),
                     }
                 }
@@ -387,6 +390,9 @@ impl Journey {
 
 /// How often one request has its session refreshed, if the account is changed each time.
 const REFRESHES_MAX: u32 = 4;
+
+/// How long is waited in between. Dates are compared by the millisecond, and may be a few too early.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// Why an access token is no good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
