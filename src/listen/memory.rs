@@ -12,7 +12,7 @@ use crate::message::arrival::Arrival;
 
 impl Ended for BufReader<DuplexStream> {
     /// Found out when it is read from.
-    fn poll_ended(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ended(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
         Poll::Pending
     }
 }

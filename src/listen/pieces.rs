@@ -55,17 +55,14 @@ impl<S: AsyncBufRead + Unpin> AsyncBufRead for Pieces<S> {
 }
 
 impl Ended for Pieces<TlsStream<Client>> {
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let (Client(socket), session) = self.0.get_ref();
         // Only if something came: nearly always nothing did, and this is looked at for each request.
         if session.wants_read() {
             ready!(socket.poll_read_ready(cx))?;
         }
         // Nothing more for TLS is its own end (RFC 8446 section 6.1); TCP's without that is an error.
-        match ready!(Pin::new(&mut self.0).poll_fill_buf(cx))? {
-            [] => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
-        }
+        Poll::Ready(Ok(ready!(Pin::new(&mut self.0).poll_fill_buf(cx))?.is_empty()))
     }
 }
 

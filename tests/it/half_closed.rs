@@ -172,3 +172,47 @@ fn who_breaks_off_without_a_word_of_tls_ends_the_request() {
     assert_eq!(told.recv_timeout(PATIENCE), Ok("gone"));
     wire.must_close();
 }
+
+#[test]
+fn who_breaks_off_with_more_of_its_own_unread_ends_the_request() {
+    let (upstream, told) = silent();
+    let gate = Gate::with(&upstream, "");
+    let get = format!("GET /public/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    for sent in [
+        format!("{get}{get}"),
+        format!("{get}\r\n"),
+        format!("POST /public/a HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 2\r\n\r\nab\r\n{get}"),
+    ] {
+        let mut wire = gate.client().wire();
+        wire.send(&sent).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("asked"), "{sent:?}");
+        wire.break_off();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("gone"), "{sent:?}");
+        wire.must_close();
+    }
+}
+
+#[test]
+fn who_breaks_off_behind_an_upload_that_was_answered_early_ends_the_answer() {
+    let (told, hear) = mpsc::channel();
+    let told = Mutex::new(told);
+    let upstream = Upstream::play(move |connection| {
+        connection.head()?;
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nearly\r\n")?;
+        connection.bytes(10)?;
+        told.lock().unwrap().send("read").unwrap();
+        connection.rest()?;
+        told.lock().unwrap().send("gone").unwrap();
+        Ok(())
+    });
+    let gate = Gate::with(&upstream, "");
+    let mut wire = gate.client().wire();
+    let head =
+        format!("POST /public/a HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 10\r\n\r\nhello");
+    wire.send(head).unwrap();
+    assert_eq!(wire.head().unwrap().unwrap().status, 200);
+    wire.send("world").unwrap();
+    assert_eq!(hear.recv_timeout(PATIENCE), Ok("read"));
+    wire.break_off();
+    assert_eq!(hear.recv_timeout(PATIENCE), Ok("gone"));
+}

@@ -2,12 +2,12 @@
 //! is seen to break off, and hurts nobody else.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use crate::harness::frames::{
     DATA, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literals,
 };
-use crate::harness::{Connection, Gate, HOST, Upstream};
+use crate::harness::{Connection, Gate, HOST, PATIENCE, Upstream};
 
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
@@ -213,4 +213,76 @@ fn interim_answers_over_http2_are_never_the_answer() {
     let answer = gate(&upstream).client().get("/a");
     assert_eq!((answer.status, answer.text().as_str()), (200, "proper"));
     assert!(answer.field("link").is_empty());
+}
+
+/// Reads on to the first frame of this kind and with these flags.
+fn until(connection: &mut Connection, kind: u8, flags: u8) -> io::Result<()> {
+    loop {
+        let head = connection.bytes(9)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        connection.bytes(usize::try_from(length).unwrap())?;
+        if head[3] == kind && head[4] & flags == flags {
+            return Ok(());
+        }
+    }
+}
+
+#[test]
+fn a_client_of_http_1_that_breaks_off_behind_its_upload_resets_the_stream() {
+    let (told, hear) = mpsc::channel();
+    let told = Mutex::new(told);
+    let upstream = Upstream::play(move |connection| {
+        connection.bytes(24)?;
+        connection.send(&frame(SETTINGS, 0, 0, &[]))?;
+        until(connection, DATA, END_STREAM)?;
+        told.lock().unwrap().send("read").unwrap();
+        until(connection, RST_STREAM, 0)?;
+        told.lock().unwrap().send("reset").unwrap();
+        connection.rest().map(drop)
+    });
+    let gate = Gate::start(&format!(
+        "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ncores = 1\n\
+         drain_timeout = \"0s\"\npublic_url = \"https://localhost:8443\"\n\
+         [[upstream]]\nname = \"app\"\nservers = [\"{}\"]\nhttp = \"2\"\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n",
+        upstream.url()
+    ));
+    let mut wire = gate.client().wire();
+    let request = format!("POST /a HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n\r\nhello");
+    wire.send(request).unwrap();
+    assert_eq!(hear.recv_timeout(PATIENCE), Ok("read"));
+    wire.break_off();
+    assert_eq!(hear.recv_timeout(PATIENCE), Ok("reset"));
+    wire.must_close();
+}
+
+#[test]
+fn an_upload_that_is_answered_and_never_taken_holds_its_connection_no_longer_than_an_idle_one() {
+    let upstream = Upstream::play(move |connection| {
+        connection.bytes(24)?;
+        connection.send(&frame(SETTINGS, 0, 0, &[]))?;
+        let stream = asked(connection)?;
+        connection.send(&head(
+            stream,
+            END_STREAM,
+            &[(":status", "200"), ("content-length", "0")],
+        ))?;
+        // No window is ever given back.
+        connection.rest().map(drop)
+    });
+    let gate = Gate::start(&format!(
+        "[listen]\nhttps = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ncores = 1\n\
+         drain_timeout = \"0s\"\npublic_url = \"https://localhost:8443\"\n\
+         [limits]\nkeep_alive_timeout = \"1s\"\n\
+         [[upstream]]\nname = \"app\"\nservers = [\"{}\"]\nhttp = \"2\"\n\
+         [[route]]\npath = \"/**\"\naccess = \"public\"\n",
+        upstream.url()
+    ));
+    let mut wire = gate.client().wire();
+    let body = "x".repeat(200_000);
+    let request =
+        format!("POST /a HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 200000\r\n\r\n{body}");
+    wire.send(request).unwrap();
+    assert_eq!(wire.answer("POST").unwrap().unwrap().status, 200);
+    wire.must_close();
 }

@@ -150,6 +150,10 @@ fn broken_chunks_end_the_connection_and_nothing_behind_them_is_a_request() {
         "10000000000000005\r\nhello\r\n0\r\n\r\n",
         "5\r\nhello\r\n0\r\nX-A : b\r\n\r\n",
         "5\r\nhello\r\n0\r\nbroken trailer\r\n\r\n",
+        "5\r\nhello\r\n0\r\nX-A: b\n\n",
+        "5\r\nhello\r\n0\r\nX-A: b\r\n\n",
+        "5\r\nhello\r\n0\r\n\n",
+        "5\x0c\r\nhello\r\n0\r\n\r\n",
         "5;a\nb\r\nhello\r\n0\r\n\r\n",
     ] {
         bytes.push((chunks, hiding("Transfer-Encoding: chunked\r\n", chunks)));

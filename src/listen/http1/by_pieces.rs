@@ -71,16 +71,14 @@ impl AsyncWrite for Pieces {
 }
 
 impl Ended for Pieces {
-    fn poll_ended(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ended(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
         Poll::Pending
     }
 }
 
-/// A request as it was read: its first line and fields, its body, and whether that came to its end.
-pub type Read = (String, Vec<u8>, bool);
-
-/// All requests that come in these pieces on one connection, until it ends or must end.
-pub fn read_requests(pieces: &[&[u8]]) -> Vec<Read> {
+/// All requests that come in these pieces on one connection, until it ends or must end: first line and fields of each,
+/// its body, and whether that came to its end.
+pub fn read_requests(pieces: &[&[u8]]) -> Vec<(String, Vec<u8>, bool)> {
     let pieces = pieces.iter().filter(|piece| !piece.is_empty());
     let stream = Pieces(pieces.map(|piece| Bytes::copy_from_slice(piece)).collect());
     let deadlines = Deadlines::new();

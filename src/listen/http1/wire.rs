@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -36,25 +36,26 @@ const PIECE_MOST: usize = 64 * 1024;
 /// So much of it at once is a record of TLS that is full (RFC 8446 section 5.1), and more will come.
 const RECORD: usize = 16 * 1024;
 
+/// Bytes of further requests that are taken in while one is under way.
+const AHEAD: usize = 16 * 1024;
+
 /// A buffer larger than this is not kept while nothing is in it.
 const KEPT_BYTES: usize = 1024;
 
 /// A stream that can tell whether its peer has ended, while nobody reads from it.
 pub(in crate::listen) trait Ended {
-    /// Ready when nothing more will come: in good order, or (an error) not. What comes meanwhile stays
-    /// to be read.
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Ready when nothing more will come (`true`; or an error, if it did not end in good order), or when there
+    /// is something to be read.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
 }
 
 impl Ended for BufReader<TcpStream> {
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if !self.buffer().is_empty() {
-            return Poll::Pending;
+            return Poll::Ready(Ok(false));
         }
-        match ready!(self.get_mut().poll_peek(cx, &mut ReadBuf::new(&mut [0])))? {
-            0 => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
-        }
+        let count = ready!(self.get_mut().poll_peek(cx, &mut ReadBuf::new(&mut [0])))?;
+        Poll::Ready(Ok(count == 0))
     }
 }
 
@@ -114,10 +115,14 @@ pub(super) struct Wire<S> {
     expects: bool,
     /// What is still to be sent of that word.
     interim: &'static [u8],
+    /// TLS may hold a part of it.
+    flushing: bool,
     /// The answer has begun: no such word any more.
     answering: bool,
     /// The request cannot be read to its end.
     broken: bool,
+    /// Its answer is whole, and somebody still reads it.
+    settling: bool,
     /// Once our half is closed: bytes that may still be taken in.
     linger: Option<usize>,
     permit: ConnectionPermit,
@@ -206,11 +211,15 @@ impl<S: Stream> Wire<S> {
         if std::mem::take(&mut self.expects) && !self.answering {
             self.interim = CONTINUE;
         }
-        // Whether it could be sent or not, the client may send its body.
-        let _sent = self.poll_interim(cx)?;
-        let frame = self.poll_piece(cx);
-        if matches!(frame, Poll::Ready(Some(Err(_)))) {
-            self.broken = true;
+        // Whether it has gone already or not, the client may send its body.
+        let frame = match self.poll_interim(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            _ => self.poll_piece(cx),
+        };
+        match &frame {
+            Poll::Ready(Some(Err(_))) => self.broken = true,
+            Poll::Ready(_) if self.settling => self.pulse.listens(true),
+            _ => {}
         }
         frame
     }
@@ -276,11 +285,13 @@ impl<S: Stream> Wire<S> {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => self.interim = self.interim.get(count..).unwrap_or_default(),
             }
-            if self.interim.is_empty() {
-                let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-                self.pulse.wrote(flushed.is_ready());
-                let _later = flushed?;
-            }
+            self.flushing = true;
+        }
+        if self.flushing {
+            let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+            self.pulse.wrote(flushed.is_ready());
+            ready!(flushed)?;
+            self.flushing = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -292,14 +303,39 @@ impl<S: Stream> Wire<S> {
     pub(super) fn look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.half_closed {
             self.pulse.listens(false);
-        } else if self.reader == Reader::There && !self.framing.is_end() {
-            // Who reads the body finds it out.
-        } else if let Poll::Ready(ended) = self.stream.poll_ended(cx) {
-            ended?;
-            self.half_closed = true;
-            self.pulse.listens(true);
+            return Ok(());
+        }
+        if self.is_being_read() {
+            // Who reads the body finds it out, and has us look once it has been read.
+            self.wait(cx);
+            return Ok(());
+        }
+        while let Poll::Ready(ended) = self.stream.poll_ended(cx)? {
+            if ended {
+                self.half_closed = true;
+                self.pulse.listens(true);
+                break;
+            }
+            // Only behind what has come already can it be seen that no more will come.
+            if self.input.len() >= AHEAD {
+                break;
+            }
+            let _there = self.poll_fill(cx)?;
         }
         Ok(())
+    }
+
+    /// Whether somebody else may read the body, who has the socket's attention then.
+    fn is_being_read(&self) -> bool {
+        self.reader == Reader::There && !self.broken && !self.framing.is_end()
+    }
+
+    /// Has the one who serves this connection woken when the body is read no more.
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.clone_from(cx.waker()),
+            None => self.waiting = Some(cx.waker().clone()),
+        }
     }
 
     fn wrote(&mut self, progress: bool) {
@@ -321,10 +357,14 @@ impl<S: Stream> Wire<S> {
 
     /// Ready when nobody reads the body any more: whether a further request may come behind it.
     pub(super) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.reader == Reader::There && !self.broken && !self.framing.is_end() {
-            self.waiting = Some(cx.waker().clone());
+        if self.is_being_read() {
+            // As long as it goes on: who reads it may have got stuck.
+            self.settling = true;
+            self.pulse.listens(false);
+            self.wait(cx);
             return Poll::Pending;
         }
+        self.settling = false;
         // Who still has the body has nothing of what follows.
         self.turn = self.turn.wrapping_add(1);
         Poll::Ready(self.pass_over(cx))
@@ -407,8 +447,10 @@ impl<S: Stream> Shared<S> {
             turn: 0,
             expects: false,
             interim: b"",
+            flushing: false,
             answering: false,
             broken: false,
+            settling: false,
             linger: None,
             permit,
         })))
@@ -429,7 +471,7 @@ impl<S: Stream> Shared<S> {
             wire.turn
         });
         match body {
-            true => ClientBody::Wire(Box::pin(Rest { turn, wire: self.clone() })),
+            true => ClientBody::Wire(Box::pin(Rest { turn, wire: Rc::downgrade(&self.0) })),
             false => ClientBody::Empty,
         }
     }
@@ -485,11 +527,20 @@ impl<S: Stream> AsyncWrite for Shared<S> {
     }
 }
 
-/// The rest of a request: its body, for as long as its answer is under way.
+/// The rest of a request: its body, for as long as its answer is under way. It keeps no connection open.
 #[derive(Debug)]
 pub(super) struct Rest<S> {
-    wire: Shared<S>,
+    wire: Weak<RefCell<Wire<S>>>,
     turn: u32,
+}
+
+impl<S> Rest<S> {
+    /// Does something with the connection, if the body is still what comes on it.
+    fn with<T>(&self, act: impl FnOnce(&mut Wire<S>) -> T) -> Option<T> {
+        let wire = self.wire.upgrade()?;
+        let mut wire = wire.borrow_mut();
+        (wire.turn == self.turn).then(|| act(&mut wire))
+    }
 }
 
 impl<S: Stream> Body for Rest<S> {
@@ -500,34 +551,39 @@ impl<S: Stream> Body for Rest<S> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Lost>>> {
-        self.wire.with(|wire| match wire.turn == self.turn {
-            true => wire.poll_body(cx),
-            false => Poll::Ready(Some(Err("the connection has gone on".into()))),
-        })
+        let (frame, waiting) = self
+            .with(|wire| {
+                let frame = wire.poll_body(cx);
+                (frame, if wire.is_being_read() { None } else { wire.waiting.take() })
+            })
+            .unwrap_or_else(|| (Poll::Ready(Some(Err("the connection has gone on".into()))), None));
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.wire.with(|wire| wire.turn == self.turn && !wire.broken && wire.framing.is_end())
+        self.with(|wire| !wire.broken && wire.framing.is_end()).unwrap_or(false)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.wire.with(|wire| match wire.framing {
-            Framing::Length(left) if wire.turn == self.turn => SizeHint::with_exact(left),
-            _ => SizeHint::default(),
+        self.with(|wire| match wire.framing {
+            Framing::Length(left) => SizeHint::with_exact(left),
+            Framing::Chunked(_) => SizeHint::default(),
         })
+        .unwrap_or_default()
     }
 }
 
 impl<S> Drop for Rest<S> {
     fn drop(&mut self) {
-        let mut wire = self.wire.0.borrow_mut();
-        if wire.turn == self.turn {
+        let waiting = self.with(|wire| {
             wire.reader = Reader::Gone;
-            let waiting = wire.waiting.take();
-            drop(wire);
-            if let Some(waiting) = waiting {
-                waiting.wake();
-            }
+            wire.waiting.take()
+        });
+        if let Some(waiting) = waiting.flatten() {
+            waiting.wake();
         }
     }
 }

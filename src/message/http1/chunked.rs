@@ -116,6 +116,13 @@ impl Chunked {
                 false => Ok(Piece::More),
             };
         };
+        if end > TRAILERS_MAX {
+            return Err(Disorder("its trailers are too large"));
+        }
+        // As strict as the lines of chunks: what another reader takes for a part of a field must not be an end.
+        if !ends.iter().all(|&at| at.checked_sub(1).and_then(|at| input.get(at)) == Some(&b'\r')) {
+            return Err(Disorder("a trailer's line does not end as it must"));
+        }
         let block = input.split_to(end).freeze();
         let mut trailers = trailers(Lines::of(&block, &ends), TRAILER_FIELDS_MAX)?;
         // RFC 9110 section 6.5.1: what frames or routes a message has no place here.
@@ -168,7 +175,7 @@ fn size(line: &[u8]) -> Result<(u64, usize), Disorder> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (number, extension) = line.split_at_checked(digits).unwrap_or((line, b""));
     // Section 7.1.1: whitespace may stand before an extension; some servers pad the number with it.
-    let behind = extension.trim_ascii_start();
+    let behind = lines::trim_start(extension);
     if !(behind.is_empty() || behind.starts_with(b";")) {
         return Err(Disorder("a chunk's size is no number"));
     }
@@ -228,6 +235,11 @@ mod tests {
             b"5;a\rb\r\nhello\r\n0\r\n\r\n",
             b"10000000000000005\r\nhello\r\n0\r\n\r\n",
             b"0\r\nbad name: x\r\n\r\n",
+            b"0\r\nx: y\n\nGET",
+            b"0\r\nx: y\r\n\nGET",
+            b"0\r\nx: y\n\r\nGET",
+            b"0\r\n\nGET / HTTP/1.1\r\n\r\n",
+            b"5\x0c\r\nhello\r\n0\r\n\r\n",
         ] {
             assert!(decode([body]).is_err(), "{:?}", String::from_utf8_lossy(body));
         }

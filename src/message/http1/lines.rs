@@ -253,7 +253,7 @@ const fn is_text(byte: u8) -> bool {
 }
 
 /// Without OWS of RFC 9110 section 5.6.3 before it.
-fn trim_start(mut value: &[u8]) -> &[u8] {
+pub(super) fn trim_start(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }
