@@ -276,8 +276,9 @@ impl Gateway {
             let delay = self.drain_delay;
             self.room.block_on(async move { tokio::time::sleep(delay).await });
         }
-        tracing::info!("stopping: no more connections, requests under way may finish");
         self.drain.send_replace(true);
+        // Once it is so: who reads this may rely on it.
+        tracing::info!("stopping: no more connections, requests under way may finish");
         let limit = self.drain_timeout;
         let mut late = 0_usize;
         let cores = self.cores;
