@@ -52,6 +52,18 @@ impl StoreError {
         }
     }
 
+    /// Whether the server has ended the act because it and others waited for each other in a circle: nothing
+    /// of it was done, and the others go on.
+    pub(super) fn is_deadlock(&self) -> bool {
+        match self {
+            Self::Unavailable(cause) => match cause.downcast_ref::<sqlx::Error>() {
+                Some(sqlx::Error::Database(error)) => error.code().as_deref() == Some("40P01"),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether the disk is to blame: full, or failed.
     pub(super) fn is_of_the_disk(&self) -> bool {
         match self {

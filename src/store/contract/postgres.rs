@@ -13,6 +13,7 @@ use crate::clock::Stopwatch;
 use crate::id::TokenId;
 use crate::secret::Secret;
 use crate::store::apps::MintedToken;
+use crate::store::attempts::{AttemptKey, Charged, Toll};
 use crate::store::postgres::{Postgres, Reach};
 use crate::store::rows::EndReason;
 use crate::store::seal::Seal;
@@ -159,6 +160,39 @@ async fn postgres_lets_a_mint_wait_for_a_change_of_its_app_and_gives_what_is_lef
             None => assert!(matches!(minted, Err(StoreError::NoSuchApp)), "{minted:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn postgres_that_breaks_a_circle_of_waiting_attempts_refuses_none_of_them() {
+    let place = Schema::fresh().await;
+    let store = place.open().await;
+    let of = |name: &[u8]| {
+        let per = Duration::from_secs(300);
+        Toll { key: AttemptKey::of("test", &[name]), limit: 5, per }
+    };
+    let (known, new) = (of(b"known"), of(b"new"));
+    store.charge(&[known], NOW).await.unwrap();
+    let mut connection = PgConnection::connect(&place.url).await.unwrap();
+    let mut watch = PgConnection::connect(&place.url).await.unwrap();
+    sqlx::raw_sql("BEGIN").execute(&mut connection).await.unwrap();
+    let first = sqlx::query("INSERT INTO attempts (key, arrival) VALUES ($1, 0)");
+    first.bind(new.key.as_bytes().as_slice()).execute(&mut connection).await.unwrap();
+    let charging = tokio::spawn({
+        let store = store.clone();
+        async move { store.charge(&[known, new], NOW).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    let count = || sqlx::query_scalar::<_, i64>(waiting).bind(&place.name);
+    while count().fetch_one(&mut watch).await.unwrap() == 0 {
+        assert!(!charging.is_finished(), "it did not wait");
+    }
+    // The circle is closed; whoever has waited longer finds it out, and is ended.
+    let second = sqlx::query("UPDATE attempts SET arrival = arrival WHERE key = $1");
+    second.bind(known.key.as_bytes().as_slice()).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql("COMMIT").execute(&mut connection).await.unwrap();
+    let charged = charging.await.unwrap().unwrap();
+    assert!(matches!(charged, Charged::Taken(_)), "{charged:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

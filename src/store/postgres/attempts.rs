@@ -5,7 +5,26 @@ use crate::clock::Timestamp;
 use crate::store::attempts::{Charged, Toll, judge, micros};
 use crate::store::{SWEEP_BATCH, StoreError};
 
+/// How often an attempt is charged again that waited for others in a circle.
+const AGAIN: usize = 3;
+
 pub(super) async fn charge(
+    store: &Postgres,
+    tolls: Vec<Toll>,
+    now: Timestamp,
+) -> Result<Charged, StoreError> {
+    for _ in 0..AGAIN {
+        match charge_once(store, tolls.clone(), now).await {
+            // What is there is locked in the order of keys. What another has put in meanwhile is locked
+            // after that, and who comes third may hold it already: then the server ends one of them.
+            Err(error) if error.is_deadlock() => {}
+            done => return done,
+        }
+    }
+    charge_once(store, tolls, now).await
+}
+
+async fn charge_once(
     store: &Postgres,
     tolls: Vec<Toll>,
     now: Timestamp,
